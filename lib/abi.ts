@@ -1,0 +1,174 @@
+// Generated from zig/abi.zig by `zig build abi`. Do not edit.
+
+export const exceptionLayout = {
+  byteLength: 544,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  signal: { offset: 4, byteLength: 4, type: "u32" },
+  code: { offset: 8, byteLength: 4, type: "i32" },
+  flags: { offset: 12, byteLength: 4, type: "u32" },
+  access: { offset: 16, byteLength: 4, type: "u32" },
+  slot: { offset: 20, byteLength: 4, type: "u32" },
+  process_id: { offset: 24, byteLength: 4, type: "u32" },
+  thread_id: { offset: 28, byteLength: 4, type: "u32" },
+  hooks_skipped: { offset: 32, byteLength: 4, type: "u32" },
+  extended_length: { offset: 36, byteLength: 4, type: "u32" },
+  frame_count: { offset: 40, byteLength: 4, type: "u32" },
+  stack_length: { offset: 44, byteLength: 4, type: "u32" },
+  address: { offset: 48, byteLength: 8, type: "u64" },
+  instruction_pointer: { offset: 56, byteLength: 8, type: "u64" },
+  stack_pointer: { offset: 64, byteLength: 8, type: "u64" },
+  stack_low: { offset: 72, byteLength: 8, type: "u64" },
+  stack_high: { offset: 80, byteLength: 8, type: "u64" },
+  stack_guard: { offset: 88, byteLength: 8, type: "u64" },
+  recovery_point: { offset: 96, byteLength: 8, type: "u64" },
+  stack_address: { offset: 104, byteLength: 8, type: "u64" },
+  siginfo: { offset: 112, byteLength: 128, type: "bytes" },
+  context: { offset: 240, byteLength: 304, type: "bytes" },
+} as const;
+
+export const threadRecordLayout = {
+  byteLength: 64,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  pending: { offset: 4, byteLength: 4, type: "u32" },
+  result: { offset: 8, byteLength: 8, type: "u64" },
+  result_float: { offset: 16, byteLength: 8, type: "u64" },
+  chunk: { offset: 24, byteLength: 8, type: "u64" },
+  chunk_length: { offset: 32, byteLength: 4, type: "u32" },
+  chunk_used: { offset: 36, byteLength: 4, type: "u32" },
+  exception_offset: { offset: 40, byteLength: 4, type: "u32" },
+  exception_size_max: { offset: 44, byteLength: 4, type: "u32" },
+  _reserved: { offset: 48, byteLength: 16, type: "bytes" },
+} as const;
+
+export const signalStatusLayout = {
+  byteLength: 16,
+  number: { offset: 0, byteLength: 4, type: "u32" },
+  owner: { offset: 4, byteLength: 4, type: "u32" },
+  handler: { offset: 8, byteLength: 8, type: "u64" },
+} as const;
+
+export const processStatusLayout = {
+  byteLength: 160,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  installed: { offset: 4, byteLength: 4, type: "u32" },
+  open_slots: { offset: 8, byteLength: 4, type: "u32" },
+  slots_max: { offset: 12, byteLength: 4, type: "u32" },
+  attached_threads: { offset: 16, byteLength: 4, type: "u32" },
+  static_tls: { offset: 20, byteLength: 4, type: "u32" },
+  caught: { offset: 24, byteLength: 8, type: "u64" },
+  alternate_stack_base: { offset: 32, byteLength: 8, type: "u64" },
+  alternate_stack_length: { offset: 40, byteLength: 8, type: "u64" },
+  signals: { offset: 48, byteLength: 112, type: "bytes" },
+} as const;
+
+export const access = {
+  unknown: 0,
+  read: 1,
+  write: 2,
+  execute: 3,
+} as const;
+
+export const pending = {
+  none: 0,
+  exception: 1,
+  closed: 2,
+} as const;
+
+export const nativeStatus = {
+  ok: 0,
+  invalid_argument: -1,
+  no_memory: -2,
+  too_many_threads: -3,
+  no_free_slot: -4,
+  foreign_handler: -5,
+  not_found: -6,
+  not_supported: -7,
+  system_call_failed: -8,
+} as const;
+
+export const signalOwner = {
+  default: 0,
+  ignored: 1,
+  faultline: 2,
+  runtime: 3,
+  other: 4,
+} as const;
+
+export const selfTestKind = {
+  none: 0,
+  null_read: 1,
+  null_write: 2,
+  read_only_write: 3,
+  jump_to_null: 4,
+  non_canonical_read: 5,
+  privileged_instruction: 6,
+  past_end_of_file: 7,
+  integer_division: 8,
+  illegal_instruction: 9,
+  breakpoint: 10,
+  stack_overflow: 11,
+  abort: 12,
+  misaligned_access: 13,
+} as const;
+
+export const exceptionFlags = {
+  has_address: 1,
+  mask_changed: 2,
+  raised: 4,
+  extended_cut: 8,
+} as const;
+
+/** Offsets of the registers in the machine context. */
+export const machineRegisters = {
+  r8: 40,
+  r9: 48,
+  r10: 56,
+  r11: 64,
+  r12: 72,
+  r13: 80,
+  r14: 88,
+  r15: 96,
+  rdi: 104,
+  rsi: 112,
+  rbp: 120,
+  rbx: 128,
+  rdx: 136,
+  rax: 144,
+  rcx: 152,
+  rsp: 160,
+  rip: 168,
+  eflags: 176,
+} as const;
+
+/** The machine names of the portable register names. */
+export const portableRegisters = {
+  instructionPointer: "rip",
+  stackPointer: "rsp",
+  framePointer: "rbp",
+  flags: "eflags",
+} as const;
+
+export const symbols = {
+  fl_abi_hash: { parameters: [], result: "u64" },
+  fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_give_chunk: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
+  fl_install: { parameters: ["u32"], result: "i32" },
+  fl_uninstall: { parameters: ["buffer"], result: "i32" },
+  fl_reinstall: { parameters: [], result: "i32" },
+  fl_status: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_slot_open: { parameters: ["u64", "u32", "u32"], result: "i32" },
+  fl_slot_close: { parameters: ["u32"], result: "i32" },
+  fl_slot_release: { parameters: ["u32"], result: "i32" },
+  fl_slot_in_flight: { parameters: ["u32"], result: "i32" },
+  fl_thunk_address: { parameters: ["u32"], result: "u64" },
+  fl_identity: { parameters: ["u64"], result: "u64" },
+  fl_library_open: { parameters: ["buffer", "buffer", "u32"], result: "u64" },
+  fl_library_symbol: { parameters: ["u64", "buffer"], result: "u64" },
+  fl_library_close: { parameters: ["u64"], result: "i32" },
+  fl_self_test: { parameters: ["u32"], result: "i32" },
+} as const;
+
+/** Thunks are exported as fl_t0, fl_t1 ... */
+export const thunksMax = 1024;
+
+export const abiHash = 0x157f7e9a2787700fn;

@@ -1,0 +1,206 @@
+/**
+ * Makes the JavaScript function that calls one thunk: checks the arguments, calls, and throws what
+ * the handler recorded.
+ *
+ * Each wrapper gets source text of its own, because V8 inlines a fast native call only where the call
+ * site has seen one target. Names are passed as values, never put into source text.
+ *
+ * @module
+ */
+import { pending, threadRecordLayout } from "./abi.ts";
+import { FaultlineError } from "./faultline_error.ts";
+import { HardwareException } from "./hardware_exception.ts";
+import { type Native, takeException, type ThreadRecord } from "./native.ts";
+import type { ParameterCodec, PointerConversions, RecordView, ResultCodec } from "./native_type.ts";
+import type { CFunction } from "./runtime/types.ts";
+
+/** The call that an exception ends, and the signature of it. */
+export interface GuardedSignature {
+  readonly library: string;
+  readonly symbol: string;
+  readonly parameters: readonly ParameterCodec[];
+  readonly parameterTypes: readonly string[];
+  readonly result: ResultCodec;
+}
+
+/** A guarded function, and what makes it refuse calls. */
+export interface GuardedFunction {
+  readonly call: CFunction;
+  close(): void;
+}
+
+const pendingIndex = threadRecordLayout.pending.offset / 4;
+
+/** What generated wrappers and their plain twin have in common. */
+interface Parts {
+  readonly target: CFunction;
+  readonly record: ThreadRecord;
+  readonly convert: readonly ((value: unknown) => unknown)[];
+  /** Throws the error that the first wrong argument deserves. */
+  readonly reject: (values: readonly unknown[]) => never;
+  /** The error of a call that left something pending. */
+  readonly take: () => Error;
+  readonly pointerFrom: (address: bigint) => unknown;
+  readonly closed: CFunction;
+}
+
+function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "object" && value !== null) {
+    const { constructor } = value;
+    return typeof constructor === "function" ? `an object (${constructor.name})` : "an object";
+  }
+  return typeof value === "function" ? "a function" : String(value);
+}
+
+/** Converts one argument; a refusal names the call, the position, the type and the value. */
+function converter(
+  { symbol, library, parameters, parameterTypes }: GuardedSignature,
+  pointers: PointerConversions,
+  index: number,
+): (value: unknown) => unknown {
+  const codec = parameters[index]!;
+  return (value) => {
+    try {
+      return codec.convert(value, pointers);
+    } catch (error) {
+      if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+      const type = parameterTypes[index]!;
+      const Kind = error instanceof RangeError ? RangeError : TypeError;
+      throw new Kind(
+        `Cannot call ${symbol}() of ${library} as its argument ${index + 1} of ` +
+          `${parameters.length} (${type}) ${error.message}: current value is ${describe(value)}`,
+      );
+    }
+  };
+}
+
+function makeParts(
+  signature: GuardedSignature,
+  target: CFunction,
+  native: Native,
+  pointers: PointerConversions,
+  caught: () => void,
+): Parts {
+  const { record } = native;
+  const { library, symbol, parameters } = signature;
+  const closedError = (): FaultlineError =>
+    new FaultlineError("CLOSED", `Cannot call ${symbol}() of ${library} as it was closed`);
+  const convert = parameters.map((_, index) => converter(signature, pointers, index));
+  const call = Object.freeze({ library, symbol });
+  return {
+    target,
+    record,
+    convert,
+    reject: (values) => {
+      convert.forEach((one, index) => one(values[index]));
+      throw new TypeError(`Cannot call ${symbol}() of ${library} with these arguments`);
+    },
+    take: () => {
+      const state = record.u32[pendingIndex];
+      record.u32[pendingIndex] = pending.none;
+      if (state !== pending.exception) return closedError();
+      caught();
+      const { chunk, offset } = takeException(native);
+      return new HardwareException({ chunk, offset, call });
+    },
+    pointerFrom: pointers.pointerFrom,
+    closed: () => {
+      throw closedError();
+    },
+  };
+}
+
+function resultSource(codec: ResultCodec, returned: boolean): string {
+  if (codec.slot === null) return "";
+  const value = returned && codec.ctype !== "void"
+    ? "result"
+    : `record.${codec.slot.view}[${codec.slot.index}]`;
+  if (codec.finish === "bool") return `return ${value} !== 0;`;
+  if (codec.finish === "pointer") return `return pointerFrom(${value});`;
+  return `return ${value};`;
+}
+
+/** The source of a wrapper. Everything in it comes from the tables of types, nothing from names. */
+function wrapperSource(signature: GuardedSignature, returned: boolean, serial: number): string {
+  const { parameters, result } = signature;
+  const names = parameters.map((_, index) => `a${index}`);
+  const tests = parameters.flatMap(({ test }, index) => test === null ? [] : [test(names[index]!)]);
+  const values = parameters.map(({ inline }, index) =>
+    inline === null ? `convert${index}(${names[index]})` : inline(names[index]!)
+  );
+  const check = tests.length === 0 ? "" : `if (!(${tests.join(" && ")})) reject([${names}]);`;
+  const views = new Set<RecordView>(result.slot === null ? [] : [result.slot.view]);
+  const keep = returned && result.ctype !== "void" ? "const result = " : "";
+  return `"use strict"; // ${serial}
+let target = parts.target;
+const { take, reject, closed, pointerFrom } = parts;
+const record = { ${[...views].map((view) => `${view}: parts.record.${view}`).join(", ")} };
+const pending = parts.record.u32;
+${parameters.map((_, index) => `const convert${index} = parts.convert[${index}];`).join("\n")}
+return {
+  call: function (${names}) {
+    ${check}
+    ${keep}target(${values.join(", ")});
+    if (pending[${pendingIndex}] !== 0) throw take();
+    ${resultSource(result, returned)}
+  },
+  close: function () { target = closed; },
+};`;
+}
+
+/** The same without generated code, for runs where that is switched off. */
+function plainWrapper(
+  signature: GuardedSignature,
+  returned: boolean,
+  parts: Parts,
+): GuardedFunction {
+  const { slot, finish, ctype } = signature.result;
+  const { convert, record } = parts;
+  const useReturned = returned && ctype !== "void";
+  let { target } = parts;
+  return {
+    call: (...values) => {
+      const result = target(...convert.map((one, index) => one(values[index])));
+      if (record.u32[pendingIndex] !== 0) throw parts.take();
+      if (slot === null) return undefined;
+      const value = useReturned ? result : record[slot.view][slot.index];
+      if (finish === "bool") return value !== 0;
+      return finish === "pointer" ? parts.pointerFrom(value as bigint) : value;
+    },
+    close: () => {
+      target = parts.closed;
+    },
+  };
+}
+
+let serial = 0;
+
+/**
+ * The wrapper of one thunk.
+ *
+ * @param signature What is called, and with which types.
+ * @param target The thunk, bound under the signature by the runtime.
+ * @param caught Called for each exception, before its error is made.
+ */
+export function guardedFunction(
+  signature: GuardedSignature,
+  target: CFunction,
+  native: Native,
+  pointers: PointerConversions,
+  caught: () => void,
+): GuardedFunction {
+  const parts = makeParts(signature, target, native, pointers, caught);
+  const returned = !native.runtime.voidResults;
+  let wrapper: GuardedFunction;
+  try {
+    const make = new Function("parts", wrapperSource(signature, returned, serial++));
+    wrapper = make(parts) as GuardedFunction;
+  } catch (error) {
+    if (!(error instanceof EvalError)) throw error;
+    wrapper = plainWrapper(signature, returned, parts);
+  }
+  Object.defineProperty(wrapper.call, "name", { value: signature.symbol, configurable: true });
+  return wrapper;
+}

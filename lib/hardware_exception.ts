@@ -1,0 +1,146 @@
+/**
+ * The error that a caught hardware exception becomes.
+ *
+ * @module
+ */
+import {
+  accessName,
+  decodeException,
+  type ExceptionBytes,
+  type ExceptionInfo,
+  ExceptionReader,
+  typeOf,
+} from "./exception_info.ts";
+import { codeName, signalName } from "./signal_table.ts";
+
+const brand: symbol = Symbol.for("faultline.HardwareException");
+
+/** What a synthetic exception is made of: one that no CPU raised. */
+export interface SyntheticException {
+  readonly info: ExceptionInfo;
+  readonly message: string;
+  readonly additional: unknown;
+}
+
+/**
+ * A hardware exception that native code ran into: a guarded call throws it.
+ *
+ * Nothing but a reference is taken when it is thrown; `code`, `message` and `info` are read from what
+ * the handler wrote when they are looked at. `instanceof` holds across two copies of this module.
+ *
+ * @example Usage
+ * ```ts
+ * import { dlopen, HardwareException } from "faultline";
+ *
+ * using libc = dlopen("libc.so.6", { strlen: { parameters: ["address"], result: "usize" } });
+ * try {
+ *   libc.symbols.strlen(0n);
+ * } catch (error) {
+ *   if (!(error instanceof HardwareException)) throw error;
+ *   console.log(error.code, error.info.address); // SEGV_MAPERR 0n
+ * }
+ * ```
+ */
+export class HardwareException extends Error {
+  declare readonly name: "HardwareException";
+  declare readonly message: string;
+  readonly #source: ExceptionBytes | SyntheticException;
+  #info: ExceptionInfo | undefined;
+
+  /** Made by guarded calls and by `throwException`; not meant to be called. */
+  constructor(source: ExceptionBytes | SyntheticException) {
+    super();
+    this.#source = source;
+  }
+
+  /** Whether `value` is one, made by this copy of the module or another. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && brand in value;
+  }
+
+  /** `info.code`, where JavaScript users look first. */
+  get code(): string {
+    const source = this.#source;
+    if ("info" in source) return source.info.code;
+    const reader = new ExceptionReader(source);
+    return codeName(reader.u32("signal"), reader.code);
+  }
+
+  /** Everything that the kernel and the CPU reported. */
+  get info(): ExceptionInfo {
+    const source = this.#source;
+    this.#info ??= "info" in source ? source.info : decodeException(source);
+    return this.#info;
+  }
+
+  /** What `throwException` attached. */
+  get additional(): unknown {
+    const source = this.#source;
+    return "info" in source ? source.additional : undefined;
+  }
+
+  /** The message, made when it is looked at. */
+  static describe(exception: HardwareException): string {
+    const source = exception.#source;
+    return "info" in source ? source.message : describeException(source);
+  }
+}
+
+// On the prototype, so that throwing costs neither text nor properties. Both runtimes format
+// the stack when it is read, and ask for these then.
+Object.defineProperties(HardwareException.prototype, {
+  [brand]: { value: true },
+  name: { value: "HardwareException", writable: true, configurable: true },
+  message: {
+    get(this: HardwareException): string {
+      return HardwareException.describe(this);
+    },
+    set(this: HardwareException, value: string): void {
+      Object.defineProperty(this, "message", { value, writable: true, configurable: true });
+    },
+    configurable: true,
+  },
+});
+
+const happenings: Readonly<Record<string, string>> = {
+  "general-protection": "used a non-canonical address or a privileged instruction",
+  "misaligned-access": "accessed a misaligned address",
+  "illegal-instruction": "ran an illegal instruction",
+  "breakpoint": "hit a breakpoint",
+  "single-step": "was single-stepped",
+  "watchpoint": "hit a watchpoint",
+  "abort": "called abort()",
+  "policy": "made a system call that is not allowed",
+};
+
+function hex(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}
+
+function happening(reader: ExceptionReader): string {
+  const type = typeOf(reader);
+  const address = reader.address;
+  const code = codeName(reader.u32("signal"), reader.code);
+  if (type === "arithmetic") {
+    return code === "FPE_INTDIV" ? "divided an integer by zero" : "failed at arithmetic";
+  }
+  if (type === "stack-overflow") return "overflowed its stack";
+  const known = happenings[type];
+  if (known !== undefined) return known;
+  const verb = { read: "read", write: "wrote to", execute: "jumped to" }[
+    accessName(reader) ?? "read"
+  ];
+  const where = address === null ? "memory that it may not access" : `address ${hex(address)}`;
+  if (code === "SEGV_MAPERR") return `${verb} ${where}, where nothing is mapped`;
+  if (code === "SEGV_ACCERR") return `${verb} ${where}, which does not allow it`;
+  if (code === "BUS_ADRERR") return `${verb} ${where}, past the end of the mapped file`;
+  return `${verb} ${where}`;
+}
+
+function describeException(source: ExceptionBytes): string {
+  const reader = new ExceptionReader(source);
+  const signal = signalName(reader.u32("signal")) ?? `signal ${reader.u32("signal")}`;
+  const code = codeName(reader.u32("signal"), reader.code);
+  const { symbol, library } = source.call;
+  return `${symbol}() of ${library} ${happening(reader)} (${signal}, ${code})`;
+}

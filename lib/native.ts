@@ -1,0 +1,162 @@
+/**
+ * Finds, opens and checks the native library; the only way to native code. Importing this module
+ * opens nothing: the first use does.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { abiHash, nativeStatus, symbols, threadRecordLayout } from "./abi.ts";
+import { bun } from "./runtime/bun.ts";
+import { deno } from "./runtime/deno.ts";
+import type { NativeFunctions, Runtime } from "./runtime/types.ts";
+
+/** The native library, ready for this thread. */
+export interface Native {
+  readonly runtime: Runtime;
+  readonly functions: NativeFunctions;
+  /** Where the library was found. */
+  readonly path: string;
+  readonly record: ThreadRecord;
+}
+
+/** Views over this thread's record, which the trampoline and the handler write. */
+export interface ThreadRecord {
+  readonly i8: Int8Array;
+  readonly u8: Uint8Array;
+  readonly i16: Int16Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+  readonly u32: Uint32Array;
+  readonly i64: BigInt64Array;
+  readonly u64: BigUint64Array;
+  readonly f32: Float32Array;
+  readonly f64: Float64Array;
+  /** Where the handler writes exceptions now; referenced here, so that it stays alive. */
+  chunk: Uint8Array;
+}
+
+let opened: Native | undefined;
+
+/** The native library; opened and attached to this thread at first use. */
+export function native(): Native {
+  opened ??= open();
+  return opened;
+}
+
+/** Whether the native library is open on this thread; asking does not open it. */
+export function isNativeOpen(): boolean {
+  return opened !== undefined;
+}
+
+/** Where the native library of this platform lies. */
+export function nativePath(): string {
+  return fileURLToPath(new URL("./native/linux-x64/faultline.so", import.meta.url));
+}
+
+/** The runtime that this program runs in. */
+export function runtime(): Runtime {
+  const found = bun ?? deno;
+  if (found === null) {
+    throw new Error(
+      "Cannot use Faultline in this runtime as it has no foreign function interface that is known: " +
+        "run the program with Bun or Deno",
+    );
+  }
+  return found;
+}
+
+function open(): Native {
+  const host = runtime();
+  const path = nativePath();
+  const functions = host.openNative(path, symbols);
+  const hash = functions.fl_abi_hash!() as bigint;
+  if (hash !== abiHash) {
+    throw new Error(
+      `Cannot use the native library ${path}: its ABI is 0x${hash.toString(16)}, expected ` +
+        `0x${abiHash.toString(16)}; build it from the same version as the TypeScript files`,
+    );
+  }
+  return { runtime: host, functions, path, record: attach(functions) };
+}
+
+/**
+ * One record per thread and ABI, also when two copies of this module run in it: the thunks know one
+ * record only, and must not write to another copy's.
+ */
+function attach(functions: NativeFunctions): ThreadRecord {
+  const key = Symbol.for(`faultline.record.${abiHash.toString(16)}`);
+  const holder = globalThis as unknown as Record<symbol, ThreadRecord | undefined>;
+  const existing = holder[key];
+  const record = existing ?? createRecord();
+  checkStatus(
+    functions.fl_attach!(record.u8, record.u8.byteLength) as number,
+    "Cannot prepare this thread for guarded calls",
+  );
+  if (existing === undefined) {
+    replaceChunk(functions, record);
+    Object.defineProperty(holder, key, { value: record, configurable: true });
+  }
+  return record;
+}
+
+const chunkLength = 64 * 1024;
+const chunkUsedIndex = threadRecordLayout.chunk_used.offset / 4;
+const exceptionOffsetIndex = threadRecordLayout.exception_offset.offset / 4;
+const exceptionMaxIndex = threadRecordLayout.exception_size_max.offset / 4;
+
+function replaceChunk(functions: NativeFunctions, record: ThreadRecord): void {
+  const chunk = new Uint8Array(chunkLength);
+  checkStatus(
+    functions.fl_give_chunk!(record.u8, chunk, chunk.byteLength) as number,
+    "Cannot give the handler memory for exceptions",
+  );
+  record.chunk = chunk;
+}
+
+/**
+ * Takes the pending exception: where the handler wrote it. The bytes stay valid as long as the chunk
+ * is referenced; a chunk without room for another exception is replaced, never written again.
+ */
+export function takeException(
+  { functions, record }: Native,
+): { chunk: Uint8Array; offset: number } {
+  const chunk = record.chunk;
+  const offset = record.u32[exceptionOffsetIndex]!;
+  const free = chunkLength - record.u32[chunkUsedIndex]!;
+  if (free < record.u32[exceptionMaxIndex]!) replaceChunk(functions, record);
+  return { chunk, offset };
+}
+
+function createRecord(): ThreadRecord {
+  // Shared memory never moves and is never detached: native code keeps its address.
+  const buffer = new SharedArrayBuffer(threadRecordLayout.byteLength);
+  return {
+    i8: new Int8Array(buffer),
+    u8: new Uint8Array(buffer),
+    i16: new Int16Array(buffer),
+    u16: new Uint16Array(buffer),
+    i32: new Int32Array(buffer),
+    u32: new Uint32Array(buffer),
+    i64: new BigInt64Array(buffer),
+    u64: new BigUint64Array(buffer),
+    f32: new Float32Array(buffer),
+    f64: new Float64Array(buffer),
+    chunk: new Uint8Array(0),
+  };
+}
+
+const statusReasons: Readonly<Record<number, string>> = {
+  [nativeStatus.invalid_argument]: "an argument was refused",
+  [nativeStatus.no_memory]: "the system has no memory left",
+  [nativeStatus.too_many_threads]: "too many threads use the library already",
+  [nativeStatus.no_free_slot]: "every thunk is taken; close libraries that are not used any more",
+  [nativeStatus.foreign_handler]: "another handler was installed over ours",
+  [nativeStatus.not_found]: "it was not found",
+  [nativeStatus.not_supported]: "this platform does not support it",
+  [nativeStatus.system_call_failed]: "a system call was refused",
+};
+
+/** Throws an Error that begins with `what` when a native function reported a failure. */
+export function checkStatus(status: number, what: string): void {
+  if (status < 0) throw new Error(`${what}: ${statusReasons[status] ?? `status ${status}`}`);
+}

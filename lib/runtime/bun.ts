@@ -1,0 +1,121 @@
+/**
+ * Bun, through `bun:ffi`.
+ *
+ * @module
+ */
+import {
+  type BoundThunks,
+  type CFunction,
+  type CSignature,
+  type CType,
+  LibraryOpenError,
+  type NativeFunctions,
+  type OpenedLibrary,
+  type Runtime,
+  type ThunkBinding,
+} from "./types.ts";
+
+interface BunSignature {
+  readonly args: readonly string[];
+  readonly returns: string;
+  readonly ptr?: number;
+}
+interface BunLibrary {
+  readonly symbols: Readonly<Record<string, CFunction>>;
+  close(): void;
+}
+/** The part of `bun:ffi` that is used; its own types would be a dependency. */
+interface BunFfi {
+  dlopen(path: string, symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
+  linkSymbols(symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
+  ptr(view: ArrayBufferView): number;
+}
+
+// `u64_fast` would return a number when the value is small; `ptr` takes views without a detour.
+const typeNames: Readonly<Record<CType, string>> = {
+  void: "void",
+  i32: "i32",
+  u32: "u32",
+  i64: "i64",
+  u64: "u64",
+  f32: "f32",
+  f64: "f64",
+  pointer: "ptr",
+  buffer: "ptr",
+};
+
+let loaded: BunFfi | undefined;
+
+function ffi(): BunFfi {
+  if (loaded === undefined) {
+    const host = globalThis as unknown as {
+      process: { getBuiltinModule(name: string): unknown };
+    };
+    // Synchronous, invisible to bundlers, and not a load error in other runtimes.
+    loaded = host.process.getBuiltinModule("bun:ffi") as BunFfi;
+  }
+  return loaded;
+}
+
+function signature({ parameters, result }: CSignature): BunSignature {
+  return { args: parameters.map((type) => typeNames[type]), returns: typeNames[result] };
+}
+
+function text(value: string): Uint8Array {
+  return new TextEncoder().encode(`${value}\0`);
+}
+
+function openLibrary(path: string, native: NativeFunctions): OpenedLibrary {
+  const message = new Uint8Array(1024);
+  const handle = native.fl_library_open!(text(path), message, message.byteLength) as bigint;
+  if (handle === 0n) {
+    throw new LibraryOpenError(new TextDecoder().decode(message.subarray(0, message.indexOf(0))));
+  }
+  return {
+    symbolAddresses: (names) =>
+      names.map((name) => {
+        const address = native.fl_library_symbol!(handle, text(name)) as bigint;
+        return address === 0n ? null : address;
+      }),
+    close: () => void native.fl_library_close!(handle),
+  };
+}
+
+function bindThunks(_path: string, thunks: readonly ThunkBinding[]): BoundThunks {
+  if (thunks.length === 0) return { functions: [], close: () => {} };
+  const { linkSymbols } = ffi();
+  const library = linkSymbols(
+    Object.fromEntries(
+      thunks.map((thunk) => [
+        `fl_t${thunk.index}`,
+        { ...signature(thunk), ptr: Number(thunk.address) },
+      ]),
+    ),
+  );
+  return {
+    functions: thunks.map((thunk) => library.symbols[`fl_t${thunk.index}`]!),
+    close: () => library.close(),
+  };
+}
+
+/** Bun, or null elsewhere. */
+export const bun: Runtime | null = "Bun" in globalThis
+  ? {
+    name: "bun",
+    voidResults: false,
+    openNative(path: string, signatures: Readonly<Record<string, CSignature>>): NativeFunctions {
+      const definitions = Object.fromEntries(
+        Object.entries(signatures).map(([name, value]) => [name, signature(value)]),
+      );
+      return ffi().dlopen(path, definitions).symbols;
+    },
+    openLibrary,
+    bindThunks,
+    // `ptr` refuses empty views, whose address is not wanted anyway.
+    bufferArgument: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : view,
+    pointerTo: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : ffi().ptr(view),
+    pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
+    isPointer: (value: unknown): boolean =>
+      typeof value === "number" && Number.isSafeInteger(value) && value >= 0,
+  }
+  : null;

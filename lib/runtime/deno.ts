@@ -1,0 +1,121 @@
+/**
+ * Deno, through `Deno.dlopen`. Everything here works under a path-scoped `--allow-ffi`.
+ *
+ * @module
+ */
+import {
+  type BoundThunks,
+  type CFunction,
+  type CSignature,
+  LibraryOpenError,
+  type NativeFunctions,
+  type OpenedLibrary,
+  type Runtime,
+  type ThunkBinding,
+} from "./types.ts";
+
+interface DenoDefinition extends Partial<CSignature> {
+  readonly name?: string;
+  readonly type?: string;
+  readonly optional?: boolean;
+}
+interface DenoLibrary {
+  readonly symbols: Readonly<Record<string, unknown>>;
+  close(): void;
+}
+/** The part of the namespace that is used; its own types would be a dependency. */
+interface DenoNamespace {
+  dlopen(path: string, symbols: Readonly<Record<string, DenoDefinition>>): DenoLibrary;
+}
+
+function namespace(): DenoNamespace {
+  return (globalThis as unknown as { Deno: DenoNamespace }).Deno;
+}
+
+/** Opens a library; a missing permission names the flag that grants it. */
+function open(path: string, symbols: Readonly<Record<string, DenoDefinition>>): DenoLibrary {
+  try {
+    return namespace().dlopen(path, symbols);
+  } catch (error) {
+    if (error instanceof Error && error.name === "NotCapable") {
+      throw new Error(
+        `Cannot open ${path} as this program may not use native libraries: ` +
+          `run it with --allow-ffi=${path}`,
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+}
+
+function openLibrary(path: string, native: NativeFunctions): OpenedLibrary {
+  let probe: DenoLibrary;
+  try {
+    probe = open(path, {});
+  } catch (error) {
+    if (error instanceof Error && error.cause === undefined) {
+      throw new LibraryOpenError(error.message.replace(/^(Could not open library: )+/, ""));
+    }
+    throw error;
+  }
+  const libraries = [probe];
+  return {
+    symbolAddresses(names) {
+      const definitions = names.map((
+        name,
+        index,
+      ) => [`s${index}`, { name, type: "pointer", optional: true }]);
+      const library = open(path, Object.fromEntries(definitions));
+      libraries.push(library);
+      return names.map((_, index) => {
+        const pointer = library.symbols[`s${index}`];
+        if (pointer === undefined || pointer === null) return null;
+        return native.addressOfPointer!(pointer) as bigint;
+      });
+    },
+    close: () => {
+      for (const library of libraries) library.close();
+    },
+  };
+}
+
+function bindThunks(path: string, thunks: readonly ThunkBinding[]): BoundThunks {
+  if (thunks.length === 0) return { functions: [], close: () => {} };
+  const definitions = thunks.map(({ index, parameters, result }) => [
+    `fl_t${index}`,
+    { parameters, result },
+  ]);
+  const library = open(path, Object.fromEntries(definitions));
+  return {
+    functions: thunks.map(({ index }) => library.symbols[`fl_t${index}`] as CFunction),
+    close: () => library.close(),
+  };
+}
+
+/** Deno, or null elsewhere. */
+export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThis)
+  ? {
+    name: "deno",
+    voidResults: true,
+    openNative(path: string, signatures: Readonly<Record<string, CSignature>>): NativeFunctions {
+      // The same identity under three signatures converts between pointers, buffers and integers
+      // without `UnsafePointer`, which would need an unscoped permission.
+      const library = open(path, {
+        ...signatures,
+        addressOfPointer: { name: "fl_identity", parameters: ["pointer"], result: "u64" },
+        pointerOfAddress: { name: "fl_identity", parameters: ["u64"], result: "pointer" },
+        pointerOfBuffer: { name: "fl_identity", parameters: ["buffer"], result: "pointer" },
+      });
+      return library.symbols as NativeFunctions;
+    },
+    openLibrary,
+    bindThunks,
+    bufferArgument: (view: ArrayBufferView): unknown => view,
+    pointerTo: (view: ArrayBufferView, native: NativeFunctions): unknown =>
+      native.pointerOfBuffer!(view),
+    pointerFrom: (address: bigint, native: NativeFunctions): unknown =>
+      native.pointerOfAddress!(address),
+    isPointer: (value: unknown): boolean =>
+      typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null,
+  }
+  : null;

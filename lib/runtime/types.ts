@@ -1,0 +1,80 @@
+/**
+ * What a JavaScript runtime must offer. One file per runtime implements it; nothing else in the
+ * project names a runtime.
+ *
+ * @module
+ */
+
+/** C types that cross the boundary. Pointers to our own memory travel as `buffer`. */
+export type CType =
+  | "void"
+  | "i32"
+  | "u32"
+  | "i64"
+  | "u64"
+  | "f32"
+  | "f64"
+  | "pointer"
+  | "buffer";
+
+/** Signature of one C function. */
+export interface CSignature {
+  readonly parameters: readonly CType[];
+  readonly result: CType;
+}
+
+/** A function that leads into native code. */
+export type CFunction = (...args: unknown[]) => unknown;
+
+/** A thunk of the native library, to be bound under a signature. */
+export interface ThunkBinding extends CSignature {
+  /** Index of the thunk. */
+  readonly index: number;
+  /** Its address, for runtimes that bind functions by address. */
+  readonly address: bigint;
+}
+
+/** Thunks that were bound together. */
+export interface BoundThunks {
+  readonly functions: readonly CFunction[];
+  /** Releases what the runtime keeps for them. They must not be called any more. */
+  close(): void;
+}
+
+/** A user's library. */
+export interface OpenedLibrary {
+  /** Addresses of the symbols in the order of `names`; null where the library has none. */
+  symbolAddresses(names: readonly string[]): readonly (bigint | null)[];
+  close(): void;
+}
+
+/** The native library's own functions, by name. */
+export type NativeFunctions = Readonly<Record<string, CFunction>>;
+
+/** Why a library could not be opened, in the loader's words. */
+export class LibraryOpenError extends Error {
+  override readonly name = "LibraryOpenError";
+}
+
+/** One JavaScript runtime. */
+export interface Runtime {
+  readonly name: "bun" | "deno";
+  /**
+   * Whether calls that may end in JavaScript have to be declared void. Deno aborts the process when
+   * a function with a result calls back and its caller was deoptimised meanwhile.
+   */
+  readonly voidResults: boolean;
+  /** Opens the native library at `path` and binds its functions. */
+  openNative(path: string, signatures: Readonly<Record<string, CSignature>>): NativeFunctions;
+  /** Opens a user's library; throws `LibraryOpenError`. */
+  openLibrary(path: string, native: NativeFunctions): OpenedLibrary;
+  bindThunks(path: string, thunks: readonly ThunkBinding[]): BoundThunks;
+  /** What `buffer` parameters take for a view. */
+  bufferArgument(view: ArrayBufferView): unknown;
+  /** What `pointer` parameters take: the runtime's own pointer value for a buffer's address. */
+  pointerTo(view: ArrayBufferView, native: NativeFunctions): unknown;
+  /** The runtime's own pointer value for an address, null for 0. */
+  pointerFrom(address: bigint, native: NativeFunctions): unknown;
+  /** Whether `value` is a pointer value of this runtime (not null). */
+  isPointer(value: unknown): boolean;
+}

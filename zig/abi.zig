@@ -1,0 +1,188 @@
+//! The C ABI between the native library and TypeScript. Every struct that crosses the boundary is
+//! declared here and nowhere else; `lib/abi.ts` is generated from this file, from the signal frame
+//! and from the exported functions (`zig build abi`). Offsets and enum values are only appended.
+
+const std = @import("std");
+const assert = std.debug.assert;
+
+/// What the faulting access did, as far as the CPU told the kernel.
+pub const Access = enum(u32) { unknown = 0, read = 1, write = 2, execute = 3 };
+
+/// What a wrapper finds in `ThreadRecord.pending` after a guarded call.
+pub const Pending = enum(u32) { none = 0, exception = 1, closed = 2 };
+
+/// Results of the exported functions that can fail. Negative, so that counts and indices stay free.
+pub const Status = enum(i32) {
+    ok = 0,
+    invalid_argument = -1,
+    no_memory = -2,
+    too_many_threads = -3,
+    no_free_slot = -4,
+    foreign_handler = -5,
+    not_found = -6,
+    not_supported = -7,
+    system_call_failed = -8,
+};
+
+/// Who a signal's disposition belongs to now.
+pub const Owner = enum(u32) { default = 0, ignored = 1, faultline = 2, runtime = 3, other = 4 };
+
+/// What `fl_self_test` makes happen. Each is one instruction or call that really faults.
+pub const SelfTest = enum(u32) {
+    none = 0,
+    null_read = 1,
+    null_write = 2,
+    read_only_write = 3,
+    jump_to_null = 4,
+    non_canonical_read = 5,
+    privileged_instruction = 6,
+    past_end_of_file = 7,
+    integer_division = 8,
+    illegal_instruction = 9,
+    breakpoint = 10,
+    stack_overflow = 11,
+    abort = 12,
+    misaligned_access = 13,
+};
+
+/// Bits of `Exception.flags`.
+pub const ExceptionFlags = packed struct(u32) {
+    /// `address` is what the CPU reported; else the CPU reports none for this exception.
+    has_address: bool = false,
+    /// The signal mask differed from the one noted at attach, which was put back.
+    mask_changed: bool = false,
+    /// The signal was sent by the library itself (raise, abort), not by the CPU.
+    raised: bool = false,
+    /// The extended state did not fit and is cut.
+    extended_cut: bool = false,
+    _reserved: u28 = 0,
+};
+
+pub const frames_max = 64;
+pub const stack_copy_max = 4096;
+/// Standard-form XSAVE with AMX tiles takes 11,008 bytes.
+pub const extended_max = 12 * 1024;
+pub const context_size = 304;
+pub const siginfo_size = 128;
+
+/// One exception as the handler saw it: this head, then a tail of `extended_length` bytes of
+/// extended processor state, `frame_count` return addresses and `stack_length` bytes of stack.
+pub const Exception = extern struct {
+    /// Bytes in use from the start of this struct, tail included.
+    size: u32,
+    signal: u32,
+    /// `si_code`; positive when the kernel raised it.
+    code: i32,
+    flags: ExceptionFlags,
+    access: Access,
+    /// Index of the slot whose call was running.
+    slot: u32,
+    process_id: u32,
+    thread_id: u32,
+    /// Why JavaScript hooks did not run; 0 when none was registered or all ran.
+    hooks_skipped: u32,
+    extended_length: u32,
+    frame_count: u32,
+    stack_length: u32,
+    address: u64,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    /// Bounds of the thread's stack and the size of its guard, noted at attach; 0 when unknown.
+    stack_low: u64,
+    stack_high: u64,
+    stack_guard: u64,
+    /// Address of the recovery frame: the end of the guarded call's part of the stack.
+    recovery_point: u64,
+    /// Where the copied stack bytes were.
+    stack_address: u64,
+    siginfo: [siginfo_size]u8,
+    /// The kernel's `struct ucontext`, without the extended state that it points to.
+    context: [context_size]u8,
+
+    comptime {
+        assert(@sizeOf(Exception) == 544);
+        assert(@offsetOf(Exception, "address") == 48);
+        assert(@offsetOf(Exception, "siginfo") == 112);
+        assert(@offsetOf(Exception, "context") == 240);
+    }
+};
+
+pub const exception_max = @sizeOf(Exception) + extended_max + frames_max * 8 + stack_copy_max;
+
+/// One per attached thread. JavaScript allocates it, so that a call costs no second native call to
+/// learn its outcome; the trampoline writes the results, the handler the rest.
+///
+/// Exceptions are written behind each other into a chunk that JavaScript gives: an Error keeps the
+/// chunk and an offset, so that nothing is copied when it is thrown.
+pub const ThreadRecord = extern struct {
+    size: u32,
+    pending: Pending,
+    /// rax of the call that returned last.
+    result: u64,
+    /// xmm0 of the call that returned last, low 64 bits.
+    result_float: u64,
+    /// Address of the chunk; 0 before the first.
+    chunk: u64,
+    chunk_length: u32,
+    /// Bytes of the chunk in use. It is replaced while more than `exception_max` bytes are free.
+    chunk_used: u32,
+    /// Where in the chunk the pending exception starts.
+    exception_offset: u32,
+    exception_size_max: u32,
+    _reserved: [2]u64,
+
+    comptime {
+        assert(@offsetOf(ThreadRecord, "pending") == 4);
+        assert(@offsetOf(ThreadRecord, "result") == 8);
+        assert(@offsetOf(ThreadRecord, "result_float") == 16);
+        assert(@sizeOf(ThreadRecord) == 64);
+    }
+};
+
+pub const signals_max = 7;
+
+pub const SignalStatus = extern struct {
+    number: u32,
+    owner: Owner,
+    handler: u64,
+
+    comptime {
+        assert(@sizeOf(SignalStatus) == 16);
+    }
+};
+
+pub const ProcessStatus = extern struct {
+    size: u32,
+    /// Signals that we own now, bit n-1 for signal n.
+    installed: u32,
+    open_slots: u32,
+    slots_max: u32,
+    attached_threads: u32,
+    /// 1 when the loader put our thread-locals into static TLS; else calls take a slower entry.
+    static_tls: u32,
+    caught: u64,
+    alternate_stack_base: u64,
+    alternate_stack_length: u64,
+    signals: [signals_max]SignalStatus,
+
+    comptime {
+        assert(@offsetOf(ProcessStatus, "caught") == 24);
+        assert(@offsetOf(ProcessStatus, "signals") == 48);
+        assert(@sizeOf(ProcessStatus) == 160);
+    }
+};
+
+/// The structs and enums that TypeScript gets, by the name it gets them under.
+pub const structs = .{
+    .{ "exceptionLayout", Exception },
+    .{ "threadRecordLayout", ThreadRecord },
+    .{ "signalStatusLayout", SignalStatus },
+    .{ "processStatusLayout", ProcessStatus },
+};
+pub const enums = .{
+    .{ "access", Access },
+    .{ "pending", Pending },
+    .{ "nativeStatus", Status },
+    .{ "signalOwner", Owner },
+    .{ "selfTestKind", SelfTest },
+};

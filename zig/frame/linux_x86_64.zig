@@ -1,0 +1,166 @@
+//! Signal frame of Linux on x86-64: the registers that a handler may read and patch.
+//!
+//! The kernel writes this struct and reads it back when the handler returns, so a store here is a
+//! store to the interrupted thread. Extended state (SSE, AVX ...) lies behind the pointer `fpstate`.
+//!
+//! Layouts: Linux arch/x86/include/uapi/asm/sigcontext.h (`struct sigcontext_64`, `_fpx_sw_bytes`,
+//! `_header`), include/uapi/asm-generic/ucontext.h (`struct ucontext`), arch/x86/include/asm/
+//! trap_pf.h (error code bits) and trapnr.h.
+
+const std = @import("std");
+const abi = @import("../abi.zig");
+const assert = std.debug.assert;
+
+pub const Registers = extern struct {
+    // zig fmt: off
+    r8: u64, r9: u64, r10: u64, r11: u64, r12: u64, r13: u64, r14: u64, r15: u64,
+    rdi: u64, rsi: u64, rbp: u64, rbx: u64, rdx: u64, rax: u64, rcx: u64,
+    rsp: u64, rip: u64, eflags: u64,
+    // zig fmt: on
+};
+
+/// How the portable register names map to machine names, for the generator.
+pub const portable = .{
+    .{ "instructionPointer", "rip" },
+    .{ "stackPointer", "rsp" },
+    .{ "framePointer", "rbp" },
+    .{ "flags", "eflags" },
+};
+pub const registers_offset = @offsetOf(Frame, "registers");
+
+/// The instruction that enters the kernel.
+pub const system_call = [_]u8{ 0x0f, 0x05 };
+
+const trap_page_fault = 14;
+
+const page_fault_write: u64 = 1 << 1;
+const page_fault_instruction: u64 = 1 << 4;
+
+const flag_trap: u64 = 1 << 8;
+const flag_direction: u64 = 1 << 10;
+const flag_alignment_check: u64 = 1 << 18;
+
+const uc_fp_xstate: u64 = 1;
+const fp_xstate_magic1: u32 = 0x46505853;
+const fxsave_size = 512;
+const xsave_header_size = 64;
+/// AVX's upper halves follow the header in the standard form.
+const avx_end = fxsave_size + xsave_header_size + 256;
+
+pub const Frame = extern struct {
+    flags: u64,
+    link: u64,
+    stack_base: u64,
+    stack_flags: u64,
+    stack_length: u64,
+    registers: Registers,
+    segments: u64,
+    error_code: u64,
+    trap_number: u64,
+    old_mask: u64,
+    cr2: u64,
+    fpstate: ?[*]align(16) u8,
+    _reserved: [8]u64,
+    signal_mask: u64,
+
+    comptime {
+        assert(@offsetOf(Frame, "registers") == 40);
+        assert(@offsetOf(Registers, "rip") == 128);
+        assert(@offsetOf(Frame, "error_code") == 40 + 152);
+        assert(@offsetOf(Frame, "cr2") == 40 + 176);
+        assert(@offsetOf(Frame, "fpstate") == 40 + 184);
+        assert(@offsetOf(Frame, "signal_mask") == 296);
+        assert(@sizeOf(Frame) == abi.context_size);
+    }
+
+    /// `context` is the third argument of an SA_SIGINFO handler.
+    pub fn from(context: *anyopaque) *Frame {
+        return @ptrCast(@alignCast(context));
+    }
+
+    pub fn instructionPointer(frame: *const Frame) u64 {
+        return frame.registers.rip;
+    }
+
+    pub fn stackPointer(frame: *const Frame) u64 {
+        return frame.registers.rsp;
+    }
+
+    pub fn framePointer(frame: *const Frame) u64 {
+        return frame.registers.rbp;
+    }
+
+    /// What the CPU said about the access; only page faults carry it.
+    pub fn access(frame: *const Frame) abi.Access {
+        if (frame.trap_number != trap_page_fault) return .unknown;
+        if (frame.error_code & page_fault_instruction != 0) return .execute;
+        return if (frame.error_code & page_fault_write != 0) .write else .read;
+    }
+
+    /// Whether the interrupted thread may just have left a system call that answered 0.
+    pub fn systemCallSucceeded(frame: *const Frame) bool {
+        return frame.registers.rax == 0;
+    }
+
+    /// Whether a handler that found `stack_pointer` at its entry was called by the kernel, which
+    /// puts the return address right below the frame (`struct rt_sigframe`: pretcode, uc, info).
+    pub fn enteredByKernel(frame: *const Frame, stack_pointer: u64) bool {
+        return stack_pointer + 8 == @intFromPtr(frame);
+    }
+
+    /// A sum over the general registers, to tell "nothing changed" from progress.
+    pub fn digest(frame: *const Frame) u64 {
+        const words: *const [@sizeOf(Registers) / 8]u64 = @ptrCast(&frame.registers);
+        var sum: u64 = 0;
+        for (words) |word| sum = std.math.rotl(u64, sum, 7) ^ word;
+        return sum;
+    }
+
+    /// Resume at `target` on `stack` with `scratch` in the register that the landing pad expects.
+    pub fn resumeAt(frame: *Frame, target: u64, stack: u64, scratch: u64) void {
+        assert(target != 0);
+        assert(stack & 15 == 0);
+        frame.registers.rip = target;
+        frame.registers.rsp = stack;
+        frame.registers.rbx = scratch;
+        // The interrupted code's direction, alignment-check and single-step flags would break the
+        // caller, which relies on the ABI's flags.
+        frame.registers.eflags &= ~(flag_trap | flag_direction | flag_alignment_check);
+        frame.resetExtendedState();
+    }
+
+    /// Resume at `target`, everything else as it was.
+    pub fn redirect(frame: *Frame, target: u64) void {
+        assert(target != 0);
+        frame.registers.rip = target;
+    }
+
+    /// Makes the kernel load initial x87, SSE and AVX state: with XSTATE_BV 0 every component is
+    /// reset by XRSTOR. MXCSR and the x87 control word are loaded at the landing pad.
+    fn resetExtendedState(frame: *Frame) void {
+        if (!frame.hasExtendedState()) return;
+        const header: *align(16) u64 = @ptrCast(frame.fpstate.? + fxsave_size);
+        header.* = 0;
+    }
+
+    fn hasExtendedState(frame: *const Frame) bool {
+        const state = frame.fpstate orelse return false;
+        if (frame.flags & uc_fp_xstate == 0) return false;
+        const magic: *align(16) const u32 = @ptrCast(state + 464);
+        return magic.* == fp_xstate_magic1;
+    }
+
+    /// The extended state that is in use: components that XSTATE_BV declares initial are left out
+    /// where they lie behind the last one that is not.
+    pub fn extendedState(frame: *const Frame) []const u8 {
+        const state = frame.fpstate orelse return &.{};
+        if (!frame.hasExtendedState()) return state[0..fxsave_size];
+        const in_use: *align(16) const u64 = @ptrCast(state + fxsave_size);
+        const legacy: u64 = 0b011;
+        const with_avx: u64 = 0b111;
+        if (in_use.* & ~legacy == 0) return state[0 .. fxsave_size + xsave_header_size];
+        if (in_use.* & ~with_avx == 0) return state[0..avx_end];
+        const total: *align(4) const u32 = @ptrCast(@alignCast(state + 480));
+        return state[0..total.*];
+    }
+};

@@ -1,0 +1,126 @@
+//! Writes `lib/abi.ts`: struct layouts and enums from `abi.zig`, register names from the signal
+//! frames, symbol signatures from the exported functions themselves, so that none can be forgotten.
+//! Run by `zig build abi`; the tests regenerate it and fail on a difference.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const frame = @import("frame.zig").machine;
+const root = @import("root.zig");
+const trampoline = @import("trampoline.zig").machine;
+
+fn line(comptime format: []const u8, comptime arguments: anytype) []const u8 {
+    return std.fmt.comptimePrint(format ++ "\n", arguments);
+}
+
+fn fieldType(comptime Field: type) []const u8 {
+    return switch (@typeInfo(Field)) {
+        .int => @typeName(Field),
+        .@"enum" => |info| @typeName(info.tag_type),
+        .@"struct" => |info| if (info.backing_integer) |Backing|
+            @typeName(Backing)
+        else
+            @compileError("nested struct in the C ABI: " ++ @typeName(Field)),
+        .array => "bytes",
+        else => @compileError("not allowed in the C ABI: " ++ @typeName(Field)),
+    };
+}
+
+const layouts = source: {
+    @setEvalBranchQuota(100_000);
+    var text: []const u8 = "";
+    for (abi.structs) |entry| {
+        const name, const T = entry;
+        text = text ++ line("export const {s} = {{\n  byteLength: {d},", .{ name, @sizeOf(T) });
+        const info = @typeInfo(T).@"struct";
+        for (info.field_names, info.field_types) |field, Field| {
+            const kind = if (@typeInfo(Field) == .@"struct" and
+                @typeInfo(Field).@"struct".layout == .@"extern") "struct" else fieldType(Field);
+            text = text ++ line("  {s}: {{ offset: {d}, byteLength: {d}, type: \"{s}\" }},", .{
+                field, @offsetOf(T, field), @sizeOf(Field), kind,
+            });
+        }
+        text = text ++ "} as const;\n\n";
+    }
+    for (abi.enums) |entry| {
+        const name, const T = entry;
+        text = text ++ line("export const {s} = {{", .{name});
+        const info = @typeInfo(T).@"enum";
+        for (info.field_names, info.field_values) |field, value| {
+            text = text ++ line("  {s}: {d},", .{ field, value });
+        }
+        text = text ++ "} as const;\n\n";
+    }
+    break :source text;
+};
+
+const flags = source: {
+    var text: []const u8 = "export const exceptionFlags = {\n";
+    const info = @typeInfo(abi.ExceptionFlags).@"struct";
+    for (info.field_names, info.field_types, 0..) |field, Field, index| {
+        if (Field != bool) continue;
+        text = text ++ line("  {s}: {d},", .{ field, 1 << index });
+    }
+    break :source text ++ "} as const;\n\n";
+};
+
+const registers = source: {
+    @setEvalBranchQuota(20_000);
+    var text: []const u8 = "/** Offsets of the registers in the machine context. */\n" ++
+        "export const machineRegisters = {\n";
+    for (@typeInfo(frame.Registers).@"struct".field_names) |field| {
+        const offset = frame.registers_offset + @offsetOf(frame.Registers, field);
+        text = text ++ line("  {s}: {d},", .{ field, offset });
+    }
+    text = text ++ "} as const;\n\n/** The machine names of the portable register names. */\n" ++
+        "export const portableRegisters = {\n";
+    for (frame.portable) |pair| text = text ++ line("  {s}: \"{s}\",", .{ pair[0], pair[1] });
+    break :source text ++ "} as const;\n\n";
+};
+
+/// The signatures are read from the exported functions themselves.
+const symbols = source: {
+    @setEvalBranchQuota(100_000);
+    var text: []const u8 = "export const symbols = {\n";
+    for (@typeInfo(root).@"struct".decl_names) |name| {
+        if (!std.mem.startsWith(u8, name, "fl_")) continue;
+        const function = @typeInfo(@TypeOf(@field(root, name))).@"fn";
+        text = text ++ "  " ++ name ++ ": { parameters: [";
+        for (function.param_types, 0..) |Parameter, index| {
+            text = text ++ (if (index == 0) "" else ", ") ++ "\"" ++ cType(Parameter.?) ++ "\"";
+        }
+        text = text ++ "], result: \"" ++ cType(function.return_type.?) ++ "\" },\n";
+    }
+    break :source text ++ "} as const;\n\n";
+};
+
+fn cType(comptime T: type) []const u8 {
+    return switch (T) {
+        void, i32, u32, i64, u64, f64 => @typeName(T),
+        else => switch (@typeInfo(T)) {
+            .pointer => "buffer",
+            // Anything else (bool, usize, a struct by value) differs between the runtimes' FFI.
+            else => @compileError("not allowed in the C ABI: " ++ @typeName(T)),
+        },
+    };
+}
+
+const typescript = layouts ++ flags ++ registers ++ symbols ++
+    line("/** Thunks are exported as fl_t0, fl_t1 ... */\nexport const thunksMax = {d};", .{
+        trampoline.slots_max,
+    });
+
+/// Over everything above: a change that was not regenerated fails when the library loads, not when a
+/// field reads as garbage.
+pub const hash: u64 = source: {
+    @setEvalBranchQuota(1_000_000);
+    break :source std.hash.Fnv1a_64.hash(typescript);
+};
+
+pub fn main(init: std.process.Init) !void {
+    var buffer: [4096]u8 = undefined;
+    var out = std.Io.File.stdout().writer(init.io, &buffer);
+    try out.interface.writeAll("// Generated from zig/abi.zig by `zig build abi`. Do not edit.\n\n");
+    try out.interface.writeAll(typescript);
+    try out.interface.print("\nexport const abiHash = 0x{x}n;\n", .{hash});
+    try out.interface.flush();
+}

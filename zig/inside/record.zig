@@ -1,0 +1,148 @@
+//! Writes what is known about an exception into the thread's record, without system calls.
+
+const std = @import("std");
+const abi = @import("../abi.zig");
+const sys = @import("../sys.zig").machine;
+const trampoline = @import("../trampoline.zig").machine;
+const Frame = @import("../frame.zig").Frame;
+const signals = @import("signals.zig");
+const threads = @import("threads.zig");
+const assert = std.debug.assert;
+
+pub const Details = struct { slot: u32, mask_changed: bool, raised: bool };
+
+/// Writes the exception behind the ones already in the chunk, and marks it pending. False when there
+/// is no room, which JavaScript sees to.
+pub fn write(
+    record: *abi.ThreadRecord,
+    thread: *const threads.Thread,
+    signal: u32,
+    info: *const sys.Siginfo,
+    frame: *const Frame,
+    details: Details,
+) bool {
+    if (record.chunk == 0 or record.chunk_used > record.chunk_length) return false;
+    if (record.chunk_length - record.chunk_used < abi.exception_max) return false;
+    const exception: *abi.Exception = @ptrFromInt(record.chunk + record.chunk_used);
+    const synchronous = signals.synchronous(signal, info.code);
+    exception.signal = signal;
+    exception.code = info.code;
+    exception.flags = .{
+        .has_address = synchronous and hasAddress(signal, info.code),
+        .mask_changed = details.mask_changed,
+        .raised = details.raised,
+    };
+    exception.access = if (synchronous) frame.access() else .unknown;
+    exception.slot = details.slot;
+    exception.process_id = thread.process_id;
+    exception.thread_id = thread.thread_id;
+    exception.hooks_skipped = 0;
+    exception.address = if (exception.flags.has_address) info.payload.address else 0;
+    exception.instruction_pointer = frame.instructionPointer();
+    exception.stack_pointer = frame.stackPointer();
+    exception.stack_low = thread.stack_low;
+    exception.stack_high = thread.stack_high;
+    exception.stack_guard = thread.stack_guard;
+    exception.recovery_point = thread.local.guard;
+    @memcpy(&exception.siginfo, std.mem.asBytes(info));
+    @memcpy(&exception.context, std.mem.asBytes(frame));
+    writeTail(exception, thread, frame);
+    record.exception_offset = record.chunk_used;
+    record.chunk_used += std.mem.alignForward(u32, exception.size, 8);
+    record.pending = .exception;
+    return true;
+}
+
+/// Whether `si_addr` says anything. With SI_KERNEL the kernel reports no address (a general
+/// protection fault, int3); an alignment fault of x86 has none either, though its code would.
+fn hasAddress(signal: u32, code: i32) bool {
+    if (code == sys.si_kernel) return false;
+    return switch (signal) {
+        sys.sigsegv, sys.sigill, sys.sigfpe, sys.sigtrap => true,
+        sys.sigbus => code != bus_adraln,
+        else => false,
+    };
+}
+
+const bus_adraln = 1;
+
+fn writeTail(exception: *abi.Exception, thread: *const threads.Thread, frame: *const Frame) void {
+    const head: [*]u8 = @ptrCast(exception);
+    const tail = head[@sizeOf(abi.Exception)..abi.exception_max];
+    var used: usize = 0;
+
+    const extended = frame.extendedState();
+    const kept = @min(extended.len, abi.extended_max);
+    exception.flags.extended_cut = kept < extended.len;
+    @memcpy(tail[0..kept], extended[0..kept]);
+    exception.extended_length = @intCast(kept);
+    used += kept;
+    assert(used % 8 == 0);
+
+    const frames: [*]u64 = @ptrCast(@alignCast(tail[used..].ptr));
+    exception.frame_count = walk(frames[0..abi.frames_max], thread, frame);
+    used += @as(usize, exception.frame_count) * 8;
+
+    const copied = copyStack(tail[used..][0..abi.stack_copy_max], exception, thread, frame);
+    used += copied;
+    exception.size = @intCast(@sizeOf(abi.Exception) + used);
+}
+
+/// The part of the stack that may be read: from the stack pointer, or from the stack's end when it
+/// has overflowed, to `end`.
+fn readable(thread: *const threads.Thread, frame: *const Frame, end: u64) struct { u64, u64 } {
+    var start = frame.stackPointer();
+    if (thread.stack_high == 0) return .{ start, end };
+    if (start < thread.stack_low) start = thread.stack_low;
+    if (start > thread.stack_high) return .{ 0, 0 };
+    return .{ start, @min(end, thread.stack_high) };
+}
+
+/// Follows frame pointers to the recovery point: return addresses, innermost first. Code without
+/// frame pointers makes the chain end early; nothing here is trusted beyond that.
+fn walk(into: []u64, thread: *const threads.Thread, frame: *const Frame) u32 {
+    const start, const end = readable(thread, frame, thread.local.guard);
+    var count: u32 = 0;
+    var pointer = frame.framePointer();
+    var lowest = start;
+    while (count < into.len) {
+        if (pointer < lowest or pointer % 8 != 0 or end -| 16 < pointer) break;
+        const caller = trampoline.probeLoad(pointer) orelse break;
+        const address = trampoline.probeLoad(pointer + 8) orelse break;
+        if (address == 0) break;
+        into[count] = address;
+        count += 1;
+        lowest = pointer + 16;
+        pointer = caller;
+    }
+    return count;
+}
+
+/// Copies the innermost part of the stack, which the caller reuses as soon as the call has returned.
+fn copyStack(
+    into: []u8,
+    exception: *abi.Exception,
+    thread: *const threads.Thread,
+    frame: *const Frame,
+) usize {
+    // The recovery frame belongs to the copy: unwinding ends in it.
+    const guard_end = thread.local.guard + @sizeOf(trampoline.RecoveryFrame);
+    var start, const end = readable(thread, frame, guard_end);
+    start &= ~@as(u64, 7);
+    exception.stack_address = start;
+    exception.stack_length = 0;
+    if (start == 0 or end <= start) return 0;
+    const length = @min(end - start, into.len);
+    const copied = trampoline.probeCopy(into[0..length], start) & ~@as(usize, 7);
+    if (copied == 0 and start < exception.stack_low + (1 << 20)) {
+        // The first page of an overflowed stack is its guard: the copy starts behind it.
+        const page = (start & ~@as(u64, sys.page_size - 1)) + sys.page_size;
+        if (page >= end) return 0;
+        exception.stack_address = page;
+        const rest = @min(end - page, into.len);
+        exception.stack_length = @intCast(trampoline.probeCopy(into[0..rest], page));
+        return exception.stack_length;
+    }
+    exception.stack_length = @intCast(copied);
+    return copied;
+}

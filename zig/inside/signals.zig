@@ -1,0 +1,76 @@
+//! The signals this library handles, what each of their codes means for the handler, and the
+//! dispositions that were there before ours.
+
+const std = @import("std");
+const sys = @import("../sys.zig").machine;
+const assert = std.debug.assert;
+
+/// In the order of `SignalName` in TypeScript.
+pub const handled = [_]u32{
+    sys.sigsegv, sys.sigbus, sys.sigfpe, sys.sigill, sys.sigtrap, sys.sigabrt, sys.sigsys,
+};
+
+pub fn bit(signal: u32) u32 {
+    assert(signal >= 1 and signal <= 32);
+    return @as(u32, 1) << @intCast(signal - 1);
+}
+
+/// All signals of `handled`.
+pub const mask_all: u32 = blk: {
+    var mask: u32 = 0;
+    for (handled) |signal| mask |= bit(signal);
+    break :blk mask;
+};
+
+/// What is caught unless a call names its signals.
+pub const mask_default = bit(sys.sigsegv) | bit(sys.sigbus) | bit(sys.sigfpe) | bit(sys.sigill) |
+    bit(sys.sigtrap);
+
+/// Whether the running instruction caused this signal: the kernel raised it, and not because of
+/// something that happened elsewhere (a memory failure found by the scrubber, a perf counter).
+pub fn synchronous(signal: u32, code: i32) bool {
+    if (code <= 0) return false;
+    if (signal == sys.sigbus and code == sys.bus_mceerr_ao) return false;
+    if (signal == sys.sigtrap and code == sys.trap_perf) return false;
+    return signal != sys.sigabrt;
+}
+
+/// The disposition that ours replaced, and the one under it when we were put back on top of a
+/// handler that had been installed over ours and may call it.
+pub const Previous = struct {
+    top: sys.Action = .{},
+    bottom: sys.Action = .{},
+};
+
+var previous_actions: [handled.len]Previous = @splat(.{});
+var installed_mask: u32 = 0;
+
+fn index(signal: u32) usize {
+    return for (handled, 0..) |candidate, position| {
+        if (candidate == signal) break position;
+    } else unreachable;
+}
+
+pub fn previous(signal: u32) *Previous {
+    return &previous_actions[index(signal)];
+}
+
+pub fn installed() u32 {
+    return @atomicLoad(u32, &installed_mask, .acquire);
+}
+
+pub fn setInstalled(mask: u32) void {
+    @atomicStore(u32, &installed_mask, mask, .release);
+}
+
+test "synchronous leaves out what kill sends and what happened elsewhere" {
+    const expect = std.testing.expect;
+    try expect(synchronous(sys.sigsegv, 1));
+    try expect(synchronous(sys.sigsegv, sys.si_kernel));
+    try expect(!synchronous(sys.sigsegv, sys.si_user));
+    try expect(!synchronous(sys.sigfpe, sys.si_tkill));
+    try expect(synchronous(sys.sigbus, 4));
+    try expect(!synchronous(sys.sigbus, sys.bus_mceerr_ao));
+    try expect(!synchronous(sys.sigtrap, sys.trap_perf));
+    try expect(!synchronous(sys.sigabrt, 1));
+}

@@ -1,0 +1,96 @@
+//! Makes each kind of exception on demand, so that a machine and a runtime can be asked whether
+//! recovery works there. The faults are real: an instruction that faults, or a call that raises.
+
+const std = @import("std");
+const builtin = @import("builtin");
+const abi = @import("../abi.zig");
+const sys = @import("../sys.zig").machine;
+
+const value: u64 = 1;
+
+/// Returns 0 when nothing faulted, which for any kind but `none` means that the fault was mended.
+pub fn run(kind: abi.SelfTest) abi.Status {
+    switch (kind) {
+        .none => {},
+        .null_read => load(0x10),
+        .null_write => store(0x10),
+        .read_only_write => store(@intFromPtr(&value)),
+        .jump_to_null => jump(0),
+        .non_canonical_read => load(0x8000_0000_0000_0000),
+        .privileged_instruction => asm volatile ("hlt"),
+        .past_end_of_file => return pastEndOfFile(),
+        .integer_division => divide(),
+        .illegal_instruction => asm volatile ("ud2"),
+        .breakpoint => asm volatile ("int3"),
+        .stack_overflow => overflow(),
+        .abort => sys.raise(sys.sigabrt),
+        .misaligned_access => misaligned(),
+    }
+    return .ok;
+}
+
+fn load(address: u64) void {
+    _ = asm volatile ("movq (%[address]), %[result]"
+        : [result] "=r" (-> u64),
+        : [address] "r" (address),
+        : .{ .memory = true });
+}
+
+fn store(address: u64) void {
+    asm volatile ("movq $1, (%[address])"
+        :
+        : [address] "r" (address),
+        : .{ .memory = true });
+}
+
+fn jump(address: u64) void {
+    const function: *allowzero const fn () callconv(.c) void = @ptrFromInt(address);
+    asm volatile ("callq *%[function]"
+        :
+        : [function] "r" (function),
+        : .{ .rax = true, .rcx = true, .rdx = true, .memory = true });
+}
+
+fn divide() void {
+    asm volatile (
+        \\ movl $1, %%eax
+        \\ cltd
+        \\ xorl %%ecx, %%ecx
+        \\ idivl %%ecx
+        ::: .{ .rax = true, .rcx = true, .rdx = true });
+}
+
+/// Recurses until the stack ends, touching every page on the way.
+noinline fn overflow() void {
+    var page: [2048]u8 = undefined;
+    const first: *volatile u8 = &page[0];
+    first.* = 1;
+    overflow();
+    if (first.* != 1) unreachable; // Keeps the call from being a tail call.
+}
+
+/// With alignment checking on, a misaligned access faults. The flag is off again when it does not.
+fn misaligned() void {
+    asm volatile (
+        \\ pushfq
+        \\ orl $0x40000, (%%rsp)
+        \\ popfq
+        \\ movl 1(%[address]), %%eax
+        \\ pushfq
+        \\ andl $~0x40000, (%%rsp)
+        \\ popfq
+        :
+        : [address] "r" (&value),
+        : .{ .rax = true, .memory = true });
+}
+
+/// The first page of an empty file, mapped: there is nothing behind it.
+fn pastEndOfFile() abi.Status {
+    const descriptor = sys.memfd("faultline self-test") orelse return .system_call_failed;
+    const mapping = sys.mapFile(descriptor, sys.page_size) orelse 0;
+    sys.close(descriptor);
+    if (mapping == 0) return .no_memory;
+    load(mapping);
+    sys.unmap(mapping, sys.page_size);
+    return .ok;
+}

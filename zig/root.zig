@@ -1,0 +1,137 @@
+//! Exported C symbols. Argument checks live here; logic lives in the modules.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const gen = @import("gen.zig");
+const sys = @import("sys.zig").machine;
+const trampoline = @import("trampoline.zig").machine;
+const signals = @import("inside/signals.zig");
+const attach = @import("outside/attach.zig");
+const install = @import("outside/install.zig");
+const libraries = @import("outside/libraries.zig");
+const self_test = @import("outside/self_test.zig");
+const slots = @import("outside/slots.zig");
+
+/// Safety panics print, and printing pulls in libc and 130 KiB. A failed check is a crash here.
+pub const panic = std.debug.no_panic;
+pub const std_options: std.Options = .{ .enable_segfault_handler = false };
+
+fn number(status: abi.Status) i32 {
+    return @backingInt(status);
+}
+
+/// Hash over layouts and signatures, compared at load.
+pub export fn fl_abi_hash() u64 {
+    return gen.hash;
+}
+
+/// Makes the running thread ready. `record` is zeroed memory that outlives every guarded call of
+/// this thread; `byte_length` its size.
+pub export fn fl_attach(record: *abi.ThreadRecord, byte_length: u32) i32 {
+    if (byte_length < @sizeOf(abi.ThreadRecord)) return number(.invalid_argument);
+    if (@intFromPtr(record) % @alignOf(abi.ThreadRecord) != 0) return number(.invalid_argument);
+    record.size = @sizeOf(abi.ThreadRecord);
+    record.exception_size_max = abi.exception_max;
+    return number(attach.attach(record));
+}
+
+/// Where the handler writes exceptions from now on: 8-byte aligned, alive until the next chunk.
+pub export fn fl_give_chunk(record: *abi.ThreadRecord, chunk: *anyopaque, byte_length: u32) i32 {
+    if (@intFromPtr(chunk) % 8 != 0) return number(.invalid_argument);
+    if (byte_length < abi.exception_max) return number(.invalid_argument);
+    record.chunk_length = 0; // Never a moment with the old length at the new address.
+    record.chunk = @intFromPtr(chunk);
+    record.chunk_used = 0;
+    record.chunk_length = byte_length;
+    return number(.ok);
+}
+
+/// Installs the handlers of the signals in `mask`, bit n-1 for signal n.
+pub export fn fl_install(mask: u32) i32 {
+    if (mask & ~signals.mask_all != 0) return number(.invalid_argument);
+    return number(install.install(mask));
+}
+
+/// Puts the previous dispositions back. On `foreign_handler`, `foreign_signal` says whose.
+pub export fn fl_uninstall(foreign_signal: *u32) i32 {
+    foreign_signal.* = 0;
+    return number(install.uninstall(foreign_signal));
+}
+
+/// Puts our handlers on top of whatever displaced them.
+pub export fn fl_reinstall() i32 {
+    return number(install.reinstall());
+}
+
+/// Who owns which signal, and this thread's alternate stack.
+pub export fn fl_status(into: *abi.ProcessStatus, byte_length: u32) i32 {
+    if (byte_length < @sizeOf(abi.ProcessStatus)) return number(.invalid_argument);
+    return number(install.status(into));
+}
+
+/// A thunk for `target`: its index, or a negative status. `caught` and `raised` are signal masks.
+pub export fn fl_slot_open(target: u64, caught: u32, raised: u32) i32 {
+    if (target == 0) return number(.invalid_argument);
+    if ((caught | raised) & ~signals.mask_all != 0) return number(.invalid_argument);
+    const index = slots.open(target, caught, raised) orelse return number(.no_free_slot);
+    return @intCast(index);
+}
+
+/// Calls through the slot report "closed" from now on.
+pub export fn fl_slot_close(index: u32) i32 {
+    if (index >= trampoline.slots_max) return number(.invalid_argument);
+    slots.close(index);
+    return number(.ok);
+}
+
+/// Gives a slot back that nobody can call any more.
+pub export fn fl_slot_release(index: u32) i32 {
+    if (index >= trampoline.slots_max) return number(.invalid_argument);
+    slots.release(index);
+    return number(.ok);
+}
+
+/// 1 while a call through the slot is open on this thread.
+pub export fn fl_slot_in_flight(index: u32) i32 {
+    if (index >= trampoline.slots_max) return number(.invalid_argument);
+    return @intFromBool(slots.inFlight(index));
+}
+
+/// Address of a thunk, 0 when there is none with that index.
+pub export fn fl_thunk_address(index: u32) u64 {
+    return if (index < trampoline.slots_max) trampoline.thunkAddress(index) else 0;
+}
+
+/// The argument as it came: between the runtimes' pointer types and integers, and from a buffer to
+/// its address, without the permission that their own conversions need.
+pub export fn fl_identity(value: u64) u64 {
+    return value;
+}
+
+/// Opens a library. 0 on failure, with the loader's words in `message`.
+pub export fn fl_library_open(path: *const anyopaque, message: *anyopaque, byte_length: u32) u64 {
+    const text: [*]u8 = @ptrCast(message);
+    return libraries.open(@ptrCast(path), text[0..byte_length]);
+}
+
+/// Address of a symbol of an opened library, 0 when it has none.
+pub export fn fl_library_symbol(handle: u64, name: *const anyopaque) u64 {
+    if (handle == 0) return 0;
+    return libraries.symbol(handle, @ptrCast(name));
+}
+
+pub export fn fl_library_close(handle: u64) i32 {
+    if (handle == 0) return number(.invalid_argument);
+    return libraries.close(handle);
+}
+
+/// Makes the exception that `kind` (abi.SelfTest) names. Called through a thunk like any function.
+pub export fn fl_self_test(kind: u32) i32 {
+    const known = std.enums.fromInt(abi.SelfTest, kind) orelse return number(.invalid_argument);
+    return number(self_test.run(known));
+}
+
+test {
+    _ = @import("inside/handler.zig");
+    _ = slots;
+}

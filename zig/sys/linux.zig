@@ -1,0 +1,183 @@
+//! Raw system calls of Linux that the library needs, with the kernel's own layouts. No libc, no
+//! errno: results are the kernel's, negative numbers are errors.
+//!
+//! Layouts: Linux include/uapi/asm-generic/signal-defs.h, arch/x86/include/uapi/asm/signal.h,
+//! include/uapi/asm-generic/siginfo.h.
+
+const std = @import("std");
+const linux = std.os.linux;
+const assert = std.debug.assert;
+
+pub const sigill = 4;
+pub const sigtrap = 5;
+pub const sigabrt = 6;
+pub const sigbus = 7;
+pub const sigfpe = 8;
+pub const sigsegv = 11;
+pub const sigsys = 31;
+
+pub const si_user = 0;
+pub const si_kernel = 0x80;
+pub const si_tkill = -6;
+pub const bus_mceerr_ao = 5;
+pub const trap_perf = 6;
+
+pub const sa_siginfo: u64 = 0x4;
+pub const sa_onstack: u64 = 0x0800_0000;
+pub const sa_nodefer: u64 = 0x4000_0000;
+pub const sa_resethand: u64 = 0x8000_0000;
+pub const sa_restorer: u64 = 0x0400_0000;
+
+pub const sig_dfl = 0;
+pub const sig_ign = 1;
+
+const sig_block = 0;
+const sig_setmask = 2;
+
+/// `struct kernel_sigaction` of arch/x86/include/uapi/asm/signal.h.
+pub const Action = extern struct {
+    handler: u64 = sig_dfl,
+    flags: u64 = 0,
+    restorer: u64 = 0,
+    mask: u64 = 0,
+
+    comptime {
+        assert(@sizeOf(Action) == 32);
+        assert(@offsetOf(Action, "mask") == 24);
+    }
+};
+
+/// `struct siginfo` as far as one union member at a time can be read.
+pub const Siginfo = extern struct {
+    signal: i32,
+    errno: i32,
+    code: i32,
+    _padding: i32,
+    /// `si_addr` of a fault; `si_pid` and `si_uid` of a sent signal.
+    payload: extern union {
+        address: u64,
+        sender: extern struct { process_id: i32, user_id: u32 },
+        bytes: [112]u8,
+    },
+
+    comptime {
+        assert(@sizeOf(Siginfo) == 128);
+        assert(@offsetOf(Siginfo, "payload") == 16);
+    }
+};
+
+/// `stack_t`.
+pub const AlternateStack = extern struct {
+    base: u64 = 0,
+    flags: u32 = 0,
+    _padding: u32 = 0,
+    length: u64 = 0,
+
+    pub const disabled: u32 = 2;
+
+    comptime {
+        assert(@sizeOf(AlternateStack) == 24);
+        assert(@offsetOf(AlternateStack, "length") == 16);
+    }
+};
+
+fn failed(result: usize) bool {
+    return linux.errno(result) != .SUCCESS;
+}
+
+/// Reads the disposition of `signal`, and replaces it when `new` is given.
+pub fn sigaction(signal: u32, new: ?*const Action, old: ?*Action) bool {
+    const result = linux.syscall4(
+        .rt_sigaction,
+        signal,
+        @intFromPtr(new),
+        @intFromPtr(old),
+        @sizeOf(u64),
+    );
+    return !failed(result);
+}
+
+pub fn signalMask() u64 {
+    var mask: u64 = 0;
+    _ = linux.syscall4(.rt_sigprocmask, sig_block, 0, @intFromPtr(&mask), @sizeOf(u64));
+    return mask;
+}
+
+pub fn setSignalMask(mask: u64) void {
+    _ = linux.syscall4(.rt_sigprocmask, sig_setmask, @intFromPtr(&mask), 0, @sizeOf(u64));
+}
+
+pub fn sigaltstack(new: ?*const AlternateStack, old: ?*AlternateStack) bool {
+    return !failed(linux.syscall2(.sigaltstack, @intFromPtr(new), @intFromPtr(old)));
+}
+
+pub fn processId() u32 {
+    return @intCast(linux.syscall0(.getpid));
+}
+
+pub fn threadId() u32 {
+    return @intCast(linux.syscall0(.gettid));
+}
+
+pub fn yield() void {
+    _ = linux.syscall0(.sched_yield);
+}
+
+/// Queues `info` to this very thread again, as it was. The kernel allows any code to oneself.
+pub fn requeue(signal: u32, info: *const Siginfo) bool {
+    const result = linux.syscall4(
+        .rt_tgsigqueueinfo,
+        processId(),
+        threadId(),
+        signal,
+        @intFromPtr(info),
+    );
+    return !failed(result);
+}
+
+/// `raise` without libc.
+pub fn raise(signal: u32) void {
+    _ = linux.syscall3(.tgkill, processId(), threadId(), signal);
+}
+
+pub const page_size = 4096;
+pub const protection_none: u32 = 0;
+pub const protection_read: u32 = 1;
+pub const protection_write: u32 = 2;
+const map_shared: u32 = 0x01;
+const map_private: u32 = 0x02;
+const map_anonymous: u32 = 0x20;
+const map_noreserve: u32 = 0x4000;
+const map_stack: u32 = 0x20000;
+
+/// Fresh private memory, or null.
+pub fn map(length: u64, protection: u32) ?u64 {
+    const flags = map_private | map_anonymous | map_noreserve | map_stack;
+    const result = linux.syscall6(.mmap, 0, length, protection, flags, @bitCast(@as(i64, -1)), 0);
+    return if (failed(result)) null else result;
+}
+
+/// A private mapping of a file's first `length` bytes, read-only, or null.
+pub fn mapFile(descriptor: u32, length: u64) ?u64 {
+    const result = linux.syscall6(.mmap, 0, length, protection_read, map_shared, descriptor, 0);
+    return if (failed(result)) null else result;
+}
+
+pub fn unmap(address: u64, length: u64) void {
+    _ = linux.syscall2(.munmap, address, length);
+}
+
+pub fn protect(address: u64, length: u64, protection: u32) bool {
+    return !failed(linux.syscall3(.mprotect, address, length, protection));
+}
+
+/// A descriptor of an empty anonymous file, or null.
+pub fn memfd(name: [*:0]const u8) ?u32 {
+    const close_on_exec = 1;
+    const result = linux.syscall2(.memfd_create, @intFromPtr(name), close_on_exec);
+    return if (failed(result)) null else @intCast(result);
+}
+
+pub fn close(descriptor: u32) void {
+    _ = linux.syscall1(.close, descriptor);
+}

@@ -1,0 +1,496 @@
+//! The code between JavaScript and a guarded function on x86-64 (System V ABI): thunks, the body
+//! they share, the landing pad of a recovery, and the few instructions that may fault safely.
+//!
+//! A recovery frame, as the body builds it; `guard` in thread-local storage points at its start:
+//!
+//!     +0   guard of the enclosing guarded call, or 0
+//!     +8   address of the slot
+//!     +16  MXCSR (4 bytes), x87 control word (2 bytes)
+//!     +24  r15  +32 r14  +40 r13  +48 r12  +56 rbx  +64 rbp
+//!     +72  return address into JavaScript's side
+//!
+//! Below it, at -8, lies the return address of the guarded function: always `fl_return`. A function
+//! that wrote past the end of its frame destroyed that first, so the handler checks it.
+//!
+//! Argument registers stay untouched on the way in. r11 and rax are free in this ABI: r11 carries
+//! the slot, al the number of vector registers that a variadic function may find arguments in.
+
+const std = @import("std");
+const assert = std.debug.assert;
+
+pub const slots_max = 1024;
+
+/// What a thunk calls. Threads read `entry` at any time, so it is stored atomically.
+pub const Slot = extern struct {
+    /// Where the call goes: `target`, or one of the stubs `fl_arm` and `fl_closed`.
+    entry: u64 = 0,
+    target: u64 = 0,
+    /// Signals to catch when the kernel raised them, bit n-1 for signal n.
+    signals: u32 = 0,
+    /// Signals to catch also when the library sent them to itself.
+    raised: u32 = 0,
+    /// Thread-table key of the owner, 0 when free.
+    owner: u64 = 0,
+
+    comptime {
+        assert(@sizeOf(Slot) == 32); // The assembly below indexes with it.
+        assert(@offsetOf(Slot, "target") == 8);
+    }
+};
+
+pub const RecoveryFrame = extern struct {
+    previous: u64,
+    slot: u64,
+    mxcsr: u32,
+    x87_control: u16,
+    _padding: u16,
+    r15: u64,
+    r14: u64,
+    r13: u64,
+    r12: u64,
+    rbx: u64,
+    rbp: u64,
+    return_address: u64,
+
+    comptime {
+        assert(@offsetOf(RecoveryFrame, "slot") == 8);
+        assert(@offsetOf(RecoveryFrame, "return_address") == 72);
+    }
+};
+
+/// The thread-local words. Sixteen bytes, so that glibc and musl can place them in static TLS.
+pub const ThreadLocal = extern struct {
+    /// Innermost recovery frame; 0 when no guarded call runs, or above a barrier.
+    guard: u64,
+    /// The thread's `abi.ThreadRecord`; 0 before attach.
+    record: u64,
+};
+
+comptime {
+    asm (
+        \\.section .tbss,"awT",@nobits
+        \\.p2align 4
+        \\.hidden fl_thread_local
+        \\.type fl_thread_local, @object
+        \\.size fl_thread_local, 16
+        \\fl_thread_local:
+        \\  .zero 16
+        \\
+        \\.bss
+        \\.p2align 6
+        \\.globl fl_slots, fl_tls_offset
+        \\.hidden fl_slots, fl_tls_offset
+        \\fl_tls_offset:
+        \\  .zero 8
+        \\.p2align 6
+        \\fl_slots:
+        \\  .zero 32 * 1024
+        \\
+        \\.text
+        \\.altmacro
+        \\.macro FL_THUNK i
+        \\.globl fl_t\i
+        \\.type fl_t\i, @function
+        \\fl_t\i:
+        \\  leaq fl_slots + 32 * \i(%rip), %r11
+        \\  jmp fl_body
+        \\.size fl_t\i, . - fl_t\i
+        \\.p2align 4, 0xcc
+        \\.endm
+        \\.p2align 6, 0xcc
+        \\.globl fl_thunks
+        \\.hidden fl_thunks
+        \\fl_thunks:
+        \\.cfi_startproc
+        \\.set fl_n, 0
+        \\.rept 1024
+        \\FL_THUNK %fl_n
+        \\.set fl_n, fl_n + 1
+        \\.endr
+        \\.cfi_endproc
+        \\.noaltmacro
+    );
+}
+
+comptime {
+    asm (
+        \\.text
+        \\.p2align 6, 0xcc
+        \\.globl fl_body, fl_return
+        \\.hidden fl_body, fl_return
+        \\.type fl_body, @function
+        \\fl_body:
+        \\  .cfi_startproc
+        \\  pushq %rbp
+        \\  .cfi_def_cfa_offset 16
+        \\  .cfi_offset %rbp, -16
+        \\  movq %rsp, %rbp
+        \\  .cfi_def_cfa_register %rbp
+        \\  pushq %rbx
+        \\  .cfi_offset %rbx, -24
+        \\  pushq %r12
+        \\  .cfi_offset %r12, -32
+        \\  pushq %r13
+        \\  .cfi_offset %r13, -40
+        \\  pushq %r14
+        \\  .cfi_offset %r14, -48
+        \\  pushq %r15
+        \\  .cfi_offset %r15, -56
+        \\  movq fl_tls_offset(%rip), %rbx
+        \\  subq $8, %rsp
+        \\  stmxcsr (%rsp)
+        \\  fnstcw 4(%rsp)
+        \\  pushq %r11
+        \\  testq %rbx, %rbx
+        \\  jz 3f
+        \\1:
+        \\  pushq %fs:(%rbx)
+        \\  movq %rsp, %fs:(%rbx)
+        \\  movl $8, %eax
+        \\  callq *(%r11)
+        \\fl_return:
+        \\  popq %fs:(%rbx)
+        \\  movq %fs:8(%rbx), %rcx
+        \\  testq %rcx, %rcx
+        \\  jz 2f
+        \\  movq %rax, 8(%rcx)
+        \\  movsd %xmm0, 16(%rcx)
+        \\2:
+        \\  movq -8(%rbp), %rbx
+        \\  movq %rbp, %rsp
+        \\  popq %rbp
+        \\  .cfi_remember_state
+        \\  .cfi_def_cfa %rsp, 8
+        \\  .cfi_restore %rbp
+        \\  .cfi_restore %rbx
+        \\  ret
+        \\  .cfi_restore_state
+        // The loader gave us dynamic TLS. Its resolver keeps general registers, but a first touch on
+        // a thread, or the first after another library was loaded, allocates and loses vectors.
+        \\3:
+        \\  subq $184, %rsp
+        \\  movaps %xmm0, (%rsp)
+        \\  movaps %xmm1, 16(%rsp)
+        \\  movaps %xmm2, 32(%rsp)
+        \\  movaps %xmm3, 48(%rsp)
+        \\  movaps %xmm4, 64(%rsp)
+        \\  movaps %xmm5, 80(%rsp)
+        \\  movaps %xmm6, 96(%rsp)
+        \\  movaps %xmm7, 112(%rsp)
+        \\  movq %rdi, 128(%rsp)
+        \\  movq %rsi, 136(%rsp)
+        \\  movq %rdx, 144(%rsp)
+        \\  movq %rcx, 152(%rsp)
+        \\  movq %r8, 160(%rsp)
+        \\  movq %r9, 168(%rsp)
+        \\  movq %r11, 176(%rsp)
+        \\  leaq fl_thread_local@tlsdesc(%rip), %rax
+        \\  call *fl_thread_local@tlscall(%rax)
+        \\  movq %rax, %rbx
+        \\  movaps (%rsp), %xmm0
+        \\  movaps 16(%rsp), %xmm1
+        \\  movaps 32(%rsp), %xmm2
+        \\  movaps 48(%rsp), %xmm3
+        \\  movaps 64(%rsp), %xmm4
+        \\  movaps 80(%rsp), %xmm5
+        \\  movaps 96(%rsp), %xmm6
+        \\  movaps 112(%rsp), %xmm7
+        \\  movq 128(%rsp), %rdi
+        \\  movq 136(%rsp), %rsi
+        \\  movq 144(%rsp), %rdx
+        \\  movq 152(%rsp), %rcx
+        \\  movq 160(%rsp), %r8
+        \\  movq 168(%rsp), %r9
+        \\  movq 176(%rsp), %r11
+        \\  addq $184, %rsp
+        \\  jmp 1b
+        \\  .cfi_endproc
+        \\.size fl_body, . - fl_body
+    );
+}
+
+comptime {
+    asm (
+        \\.text
+        // A recovery arrives here with rsp at the recovery frame and our TLS offset in rbx.
+        \\.p2align 4, 0xcc
+        \\.globl fl_landing
+        \\.hidden fl_landing
+        \\.type fl_landing, @function
+        \\fl_landing:
+        \\  .cfi_startproc
+        \\  .cfi_def_cfa %rsp, 80
+        \\  .cfi_offset %rbp, -16
+        \\  .cfi_offset %rbx, -24
+        \\  .cfi_offset %r12, -32
+        \\  .cfi_offset %r13, -40
+        \\  .cfi_offset %r14, -48
+        \\  .cfi_offset %r15, -56
+        \\  movq (%rsp), %rax
+        \\  movq %rax, %fs:(%rbx)
+        \\  cld
+        \\  fninit
+        \\  fldcw 20(%rsp)
+        \\  ldmxcsr 16(%rsp)
+        \\  movq 24(%rsp), %r15
+        \\  movq 32(%rsp), %r14
+        \\  movq 40(%rsp), %r13
+        \\  movq 48(%rsp), %r12
+        \\  movq 56(%rsp), %rbx
+        \\  movq 64(%rsp), %rbp
+        \\  addq $72, %rsp
+        \\  .cfi_def_cfa_offset 8
+        \\  xorl %eax, %eax
+        \\  pxor %xmm0, %xmm0
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_landing, . - fl_landing
+        //
+        // Entry of a closed slot: the body called it, so rbx holds the TLS offset.
+        \\.globl fl_closed
+        \\.hidden fl_closed
+        \\.type fl_closed, @function
+        \\fl_closed:
+        \\  .cfi_startproc
+        \\  movq %fs:8(%rbx), %rcx
+        \\  testq %rcx, %rcx
+        \\  jz 1f
+        \\  movl $2, 4(%rcx)
+        \\1:
+        \\  xorl %eax, %eax
+        \\  pxor %xmm0, %xmm0
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_closed, . - fl_closed
+        //
+        // Entry of a slot whose handlers are not installed: installs them, then calls the target
+        // with every argument register as it was.
+        \\.globl fl_arm
+        \\.hidden fl_arm
+        \\.type fl_arm, @function
+        \\fl_arm:
+        \\  .cfi_startproc
+        \\  subq $200, %rsp
+        \\  .cfi_def_cfa_offset 208
+        \\  movups %xmm0, (%rsp)
+        \\  movups %xmm1, 16(%rsp)
+        \\  movups %xmm2, 32(%rsp)
+        \\  movups %xmm3, 48(%rsp)
+        \\  movups %xmm4, 64(%rsp)
+        \\  movups %xmm5, 80(%rsp)
+        \\  movups %xmm6, 96(%rsp)
+        \\  movups %xmm7, 112(%rsp)
+        \\  movq %rdi, 128(%rsp)
+        \\  movq %rsi, 136(%rsp)
+        \\  movq %rdx, 144(%rsp)
+        \\  movq %rcx, 152(%rsp)
+        \\  movq %r8, 160(%rsp)
+        \\  movq %r9, 168(%rsp)
+        \\  movq %r11, 176(%rsp)
+        \\  movq %r11, %rdi
+        \\  call fl_arm_slot
+        \\  movups (%rsp), %xmm0
+        \\  movups 16(%rsp), %xmm1
+        \\  movups 32(%rsp), %xmm2
+        \\  movups 48(%rsp), %xmm3
+        \\  movups 64(%rsp), %xmm4
+        \\  movups 80(%rsp), %xmm5
+        \\  movups 96(%rsp), %xmm6
+        \\  movups 112(%rsp), %xmm7
+        \\  movq 128(%rsp), %rdi
+        \\  movq 136(%rsp), %rsi
+        \\  movq 144(%rsp), %rdx
+        \\  movq 152(%rsp), %rcx
+        \\  movq 160(%rsp), %r8
+        \\  movq 168(%rsp), %r9
+        \\  movq 176(%rsp), %r11
+        \\  addq $200, %rsp
+        \\  .cfi_def_cfa_offset 8
+        \\  movl $8, %eax
+        \\  jmpq *8(%r11)
+        \\  .cfi_endproc
+        \\.size fl_arm, . - fl_arm
+    );
+}
+
+comptime {
+    asm (
+        \\.text
+        // Where the kernel enters. It clears DF and TF but leaves AC set, and then the first
+        // misaligned access of compiled code would fault again (defect X9 of hw-exception).
+        \\.p2align 4, 0xcc
+        \\.globl fl_handler
+        \\.hidden fl_handler
+        \\.type fl_handler, @function
+        \\fl_handler:
+        \\  .cfi_startproc
+        \\  movq %rsp, %rcx
+        \\  pushfq
+        \\  .cfi_adjust_cfa_offset 8
+        \\  popq %rax
+        \\  .cfi_adjust_cfa_offset -8
+        \\  testl $0x40000, %eax
+        \\  jnz 1f
+        \\  jmp fl_handle_signal
+        \\1:
+        \\  andl $~0x40000, %eax
+        \\  pushq %rax
+        \\  .cfi_adjust_cfa_offset 8
+        \\  popfq
+        \\  .cfi_adjust_cfa_offset -8
+        \\  jmp fl_handle_signal
+        \\  .cfi_endproc
+        \\.size fl_handler, . - fl_handler
+        //
+        // The return from a handler. Unwinders know it by these very bytes.
+        \\  nop
+        \\.globl fl_restorer
+        \\.hidden fl_restorer
+        \\.type fl_restorer, @function
+        \\fl_restorer:
+        \\  movq $15, %rax
+        \\  syscall
+        \\.size fl_restorer, . - fl_restorer
+        //
+        // Reads that may fault inside the handler; it resumes them at their end.
+        // u64 fl_probe_copy(to, from, length): bytes that could not be copied.
+        \\.p2align 4, 0xcc
+        \\.globl fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
+        \\.hidden fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
+        \\.type fl_probe_copy, @function
+        \\fl_probe_copy:
+        \\  .cfi_startproc
+        \\  movq %rdx, %rcx
+        \\fl_probe_copy_fault:
+        \\  rep movsb
+        \\fl_probe_copy_end:
+        \\  movq %rcx, %rax
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_probe_copy, . - fl_probe_copy
+        // u64 fl_probe_load(from, *to): 0 when the word at `from` was stored to `to`.
+        \\.globl fl_probe_load, fl_probe_load_fault, fl_probe_load_end
+        \\.hidden fl_probe_load, fl_probe_load_fault, fl_probe_load_end
+        \\.type fl_probe_load, @function
+        \\fl_probe_load:
+        \\  .cfi_startproc
+        \\  movl $1, %eax
+        \\fl_probe_load_fault:
+        \\  movq (%rdi), %rdx
+        \\  xorl %eax, %eax
+        \\  movq %rdx, (%rsi)
+        \\fl_probe_load_end:
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_probe_load, . - fl_probe_load
+        //
+        // The TLS offset of this thread, by the loader's resolver. May allocate: never in a handler.
+        \\.globl fl_resolve_offset
+        \\.hidden fl_resolve_offset
+        \\.type fl_resolve_offset, @function
+        \\fl_resolve_offset:
+        \\  .cfi_startproc
+        \\  pushq %rbp
+        \\  .cfi_def_cfa_offset 16
+        \\  leaq fl_thread_local@tlsdesc(%rip), %rax
+        \\  call *fl_thread_local@tlscall(%rax)
+        \\  popq %rbp
+        \\  .cfi_def_cfa_offset 8
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_resolve_offset, . - fl_resolve_offset
+        // The argument word of the TLS descriptor: the offset itself when the block is static.
+        \\.globl fl_descriptor_argument
+        \\.hidden fl_descriptor_argument
+        \\.type fl_descriptor_argument, @function
+        \\fl_descriptor_argument:
+        \\  .cfi_startproc
+        \\  leaq fl_thread_local@tlsdesc(%rip), %rax
+        \\  movq 8(%rax), %rax
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_descriptor_argument, . - fl_descriptor_argument
+    );
+}
+
+pub extern var fl_slots: [slots_max]Slot;
+/// 0 until the block is known to be static; the body then resolves the offset at each call.
+pub extern var fl_tls_offset: u64;
+
+extern fn fl_thunks() callconv(.c) void;
+extern fn fl_return() callconv(.c) void;
+extern fn fl_landing() callconv(.c) void;
+extern fn fl_closed() callconv(.c) void;
+extern fn fl_arm() callconv(.c) void;
+extern fn fl_handler() callconv(.c) void;
+extern fn fl_restorer() callconv(.c) void;
+extern fn fl_probe_copy(to: u64, from: u64, length: u64) callconv(.c) u64;
+extern fn fl_probe_copy_fault() callconv(.c) void;
+extern fn fl_probe_copy_end() callconv(.c) void;
+extern fn fl_probe_load(from: u64, to: *u64) callconv(.c) u64;
+extern fn fl_probe_load_fault() callconv(.c) void;
+extern fn fl_probe_load_end() callconv(.c) void;
+extern fn fl_resolve_offset() callconv(.c) u64;
+extern fn fl_descriptor_argument() callconv(.c) u64;
+
+pub fn thunkAddress(index: u32) u64 {
+    assert(index < slots_max);
+    return @intFromPtr(&fl_thunks) + 16 * @as(u64, index);
+}
+
+pub fn slotIndex(slot: u64) ?u32 {
+    const base = @intFromPtr(&fl_slots);
+    if (slot < base or slot >= base + @sizeOf(@TypeOf(fl_slots))) return null;
+    if ((slot - base) % @sizeOf(Slot) != 0) return null;
+    return @intCast((slot - base) / @sizeOf(Slot));
+}
+
+pub fn returnAddress() u64 {
+    return @intFromPtr(&fl_return);
+}
+pub fn landing() u64 {
+    return @intFromPtr(&fl_landing);
+}
+pub fn closedEntry() u64 {
+    return @intFromPtr(&fl_closed);
+}
+pub fn armEntry() u64 {
+    return @intFromPtr(&fl_arm);
+}
+pub fn handlerEntry() u64 {
+    return @intFromPtr(&fl_handler);
+}
+pub fn restorer() u64 {
+    return @intFromPtr(&fl_restorer);
+}
+pub fn resolveOffset() u64 {
+    return fl_resolve_offset();
+}
+pub fn descriptorArgument() u64 {
+    return fl_descriptor_argument();
+}
+
+/// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.
+pub inline fn threadPointer() u64 {
+    return asm volatile ("movq %%fs:0, %[result]"
+        : [result] "=r" (-> u64),
+    );
+}
+
+/// Copies what can be read; the result is the number of bytes that were copied. A fault on the way
+/// ends in the handler, which calls `fixup`.
+pub fn probeCopy(to: []u8, from: u64) usize {
+    return to.len - fl_probe_copy(@intFromPtr(to.ptr), from, to.len);
+}
+
+pub fn probeLoad(from: u64) ?u64 {
+    var value: u64 = 0;
+    return if (fl_probe_load(from, &value) == 0) value else null;
+}
+
+/// Where an interrupted probe has to resume, or null when `ip` is not in one.
+pub fn fixup(ip: u64) ?u64 {
+    if (ip == @intFromPtr(&fl_probe_copy_fault)) return @intFromPtr(&fl_probe_copy_end);
+    if (ip == @intFromPtr(&fl_probe_load_fault)) return @intFromPtr(&fl_probe_load_end);
+    return null;
+}
