@@ -1,3 +1,48 @@
-/** Hardware exceptions for Bun and Deno. @module */
-export { dlopen } from "./lib/dlopen.ts";
+/**
+ * Hardware exceptions for Bun and Deno: a segfault in a native library, a division by zero, an illegal
+ * instruction or a failed assert() becomes a JavaScript exception.
+ *
+ * @example Usage
+ * ```ts
+ * import { dlopen, HardwareException } from "faultline";
+ *
+ * using libc = dlopen("libc.so.6", { strlen: { parameters: ["address"], result: "usize" } });
+ * try {
+ *   libc.symbols.strlen(0x10n);
+ * } catch (error) {
+ *   if (!(error instanceof HardwareException)) throw error;
+ *   console.log(error.message);
+ * }
+ * ```
+ *
+ * @module
+ */
+export { capabilities, type Capability, type CapabilityName } from "./lib/capabilities.ts";
+export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
+export {
+  type CallOptions,
+  dlopen,
+  type ForeignCall,
+  type ForeignFunction,
+  type ForeignLibrary,
+  type ForeignSymbols,
+} from "./lib/dlopen.ts";
+export type { ExceptionInfo, Registers } from "./lib/exception_info.ts";
+export { FaultlineError } from "./lib/faultline_error.ts";
+export { install, reinstall, type SignalOwner, type Status, status } from "./lib/handlers.ts";
 export { HardwareException } from "./lib/hardware_exception.ts";
+export type {
+  NativeArgument,
+  NativeBuffer,
+  NativeResult,
+  NativeType,
+  Pointer,
+} from "./lib/native_type.ts";
+export {
+  decodeSignal,
+  type ExceptionType,
+  signalCodes,
+  type SignalName,
+  UnsupportedSignalError,
+} from "./lib/signal_table.ts";
+export { throwException, throwException as throw } from "./lib/throw_exception.ts";

@@ -151,6 +151,7 @@ export const portableRegisters = {
 export const symbols = {
   fl_abi_hash: { parameters: [], result: "u64" },
   fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_thread_id: { parameters: [], result: "u32" },
   fl_give_chunk: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
   fl_install: { parameters: ["u32"], result: "i32" },
   fl_uninstall: { parameters: ["buffer"], result: "i32" },
@@ -171,4 +172,4 @@ export const symbols = {
 /** Thunks are exported as fl_t0, fl_t1 ... */
 export const thunksMax = 1024;
 
-export const abiHash = 0x157f7e9a2787700fn;
+export const abiHash = 0x4138e8a030cc14dn;

@@ -12,7 +12,7 @@ import {
   type ResultCodec,
   resultCodec,
 } from "./native_type.ts";
-import { signalMask, type SignalName } from "./signal_table.ts";
+import { defaultSignals, signalMask, type SignalName } from "./signal_table.ts";
 
 /** A definition, read and checked. */
 export interface ParsedDefinition {
@@ -33,7 +33,7 @@ export interface SignalMasks {
 }
 
 const defaultMasks: SignalMasks = Object.freeze({
-  caught: signalMask(["SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP"]),
+  caught: signalMask(defaultSignals),
   raised: 0,
 });
 

@@ -48,6 +48,11 @@ export function isNativeOpen(): boolean {
   return opened !== undefined;
 }
 
+/** The kernel's id of this thread. */
+export function currentThreadId(): number {
+  return native().functions.fl_thread_id!() as number;
+}
+
 /** Where the native library of this platform lies. */
 export function nativePath(): string {
   return fileURLToPath(new URL("./native/linux-x64/faultline.so", import.meta.url));

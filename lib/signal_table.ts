@@ -373,6 +373,15 @@ export function zxType(type: ExceptionType, signalNumber: number, codeNumber: nu
   return zxTypes[type];
 }
 
+/** What is caught unless a call names its signals. */
+export const defaultSignals: readonly SignalName[] = Object.freeze([
+  "SIGSEGV",
+  "SIGBUS",
+  "SIGFPE",
+  "SIGILL",
+  "SIGTRAP",
+]);
+
 /** Bit n-1 for each signal n. Throws TypeError unless `names` is an array of known names. */
 export function signalMask(names: readonly SignalName[]): number {
   const expected = `pass an array of names out of ${signalNames.join(", ")}`;

@@ -13,6 +13,14 @@ const platforms = [_]Platform{
 
 pub fn build(b: *std.Build) void {
     for (platforms) |platform| addLibrary(b, platform);
+    _ = addFixture(b, "fixture", "../test/fixture.zig", "x86_64-linux-gnu.2.17");
+    for ([_]u32{ 448, 16 }) |byte_length| {
+        const options = b.addOptions();
+        options.addOption(u32, "byte_length", byte_length);
+        const name = b.fmt("tls_eater_{d}", .{byte_length});
+        const eater = addFixture(b, name, "../test/tls_eater.zig", "x86_64-linux-none");
+        eater.root_module.addOptions("options", options);
+    }
     addAbi(b);
     addTests(b);
 }
@@ -46,6 +54,35 @@ fn addLibrary(b: *std.Build, platform: Platform) void {
         .dest_sub_path = "faultline.so",
     });
     b.getInstallStep().dependOn(&install.step);
+}
+
+/// A library that the tests call. Not part of the package.
+fn addFixture(
+    b: *std.Build,
+    name: []const u8,
+    source: []const u8,
+    query: []const u8,
+) *std.Build.Step.Compile {
+    const library = b.addLibrary(.{
+        .name = name,
+        .linkage = .dynamic,
+        .use_llvm = true,
+        .root_module = b.createModule(.{
+            .root_source_file = b.path(source),
+            .target = target(b, query),
+            .optimize = .fast,
+            .link_libc = std.mem.indexOf(u8, query, "gnu") != null,
+            .pic = true,
+            .omit_frame_pointer = false,
+            .stack_check = false,
+        }),
+    });
+    const install = b.addInstallArtifact(library, .{
+        .dest_dir = .{ .override = .{ .custom = "fixture" } },
+        .dest_sub_path = b.fmt("{s}.so", .{name}),
+    });
+    b.getInstallStep().dependOn(&install.step);
+    return library;
 }
 
 fn addAbi(b: *std.Build) void {

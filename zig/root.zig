@@ -35,6 +35,11 @@ pub export fn fl_attach(record: *abi.ThreadRecord, byte_length: u32) i32 {
     return number(attach.attach(record));
 }
 
+/// The kernel's id of the running thread.
+pub export fn fl_thread_id() u32 {
+    return sys.threadId();
+}
+
 /// Where the handler writes exceptions from now on: 8-byte aligned, alive until the next chunk.
 pub export fn fl_give_chunk(record: *abi.ThreadRecord, chunk: *anyopaque, byte_length: u32) i32 {
     if (@intFromPtr(chunk) % 8 != 0) return number(.invalid_argument);

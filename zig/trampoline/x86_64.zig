@@ -124,51 +124,63 @@ comptime {
         \\  pushq %rbp
         \\  .cfi_def_cfa_offset 16
         \\  .cfi_offset %rbp, -16
-        \\  movq %rsp, %rbp
-        \\  .cfi_def_cfa_register %rbp
         \\  pushq %rbx
+        \\  .cfi_def_cfa_offset 24
         \\  .cfi_offset %rbx, -24
         \\  pushq %r12
+        \\  .cfi_def_cfa_offset 32
         \\  .cfi_offset %r12, -32
         \\  pushq %r13
+        \\  .cfi_def_cfa_offset 40
         \\  .cfi_offset %r13, -40
         \\  pushq %r14
+        \\  .cfi_def_cfa_offset 48
         \\  .cfi_offset %r14, -48
         \\  pushq %r15
+        \\  .cfi_def_cfa_offset 56
         \\  .cfi_offset %r15, -56
         \\  movq fl_tls_offset(%rip), %rbx
-        \\  subq $8, %rsp
-        \\  stmxcsr (%rsp)
-        \\  fnstcw 4(%rsp)
-        \\  pushq %r11
+        \\  subq $24, %rsp
+        \\  .cfi_def_cfa_offset 80
+        \\  stmxcsr 16(%rsp)
+        \\  fnstcw 20(%rsp)
+        \\  movq %r11, 8(%rsp)
         \\  testq %rbx, %rbx
         \\  jz 3f
+        // The enclosing guard stays in a register across the call, which the callee keeps: read back
+        // from the stack it would make each call wait for the stores of the one before.
         \\1:
-        \\  pushq %fs:(%rbx)
+        \\  movq %fs:(%rbx), %r12
+        \\  movq %r12, (%rsp)
         \\  movq %rsp, %fs:(%rbx)
         \\  movl $8, %eax
         \\  callq *(%r11)
         \\fl_return:
-        \\  popq %fs:(%rbx)
+        \\  movq %r12, %fs:(%rbx)
         \\  movq %fs:8(%rbx), %rcx
         \\  testq %rcx, %rcx
         \\  jz 2f
         \\  movq %rax, 8(%rcx)
         \\  movsd %xmm0, 16(%rcx)
         \\2:
-        \\  movq -8(%rbp), %rbx
-        \\  movq %rbp, %rsp
-        \\  popq %rbp
+        \\  movq 48(%rsp), %r12
+        \\  movq 56(%rsp), %rbx
+        \\  addq $72, %rsp
         \\  .cfi_remember_state
-        \\  .cfi_def_cfa %rsp, 8
+        \\  .cfi_def_cfa_offset 8
         \\  .cfi_restore %rbp
         \\  .cfi_restore %rbx
+        \\  .cfi_restore %r12
+        \\  .cfi_restore %r13
+        \\  .cfi_restore %r14
+        \\  .cfi_restore %r15
         \\  ret
         \\  .cfi_restore_state
         // The loader gave us dynamic TLS. Its resolver keeps general registers, but a first touch on
         // a thread, or the first after another library was loaded, allocates and loses vectors.
         \\3:
-        \\  subq $184, %rsp
+        \\  subq $192, %rsp
+        \\  .cfi_def_cfa_offset 272
         \\  movaps %xmm0, (%rsp)
         \\  movaps %xmm1, 16(%rsp)
         \\  movaps %xmm2, 32(%rsp)
@@ -202,7 +214,8 @@ comptime {
         \\  movq 160(%rsp), %r8
         \\  movq 168(%rsp), %r9
         \\  movq 176(%rsp), %r11
-        \\  addq $184, %rsp
+        \\  addq $192, %rsp
+        \\  .cfi_def_cfa_offset 80
         \\  jmp 1b
         \\  .cfi_endproc
         \\.size fl_body, . - fl_body

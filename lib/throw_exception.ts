@@ -1,0 +1,61 @@
+/**
+ * Throws an exception that no CPU raised.
+ *
+ * @module
+ */
+import process from "node:process";
+import type { ExceptionInfo } from "./exception_info.ts";
+import { HardwareException } from "./hardware_exception.ts";
+import { currentThreadId } from "./native.ts";
+import { zxType } from "./signal_table.ts";
+
+function userException(): ExceptionInfo {
+  return Object.freeze({
+    type: "user",
+    zxType: zxType("user", 0, 0),
+    signal: null,
+    signalNumber: 0,
+    code: "USER",
+    codeNumber: 0,
+    address: null,
+    access: null,
+    instructionPointer: 0n,
+    stackPointer: 0n,
+    registers: Object.freeze({
+      instructionPointer: 0n,
+      stackPointer: 0n,
+      framePointer: 0n,
+      flags: 0n,
+    }),
+    processId: process.pid,
+    threadId: currentThreadId(),
+    call: null,
+    siginfo: new Uint8Array(),
+    context: new Uint8Array(),
+  });
+}
+
+/**
+ * Throws a "user" exception, which catches like one of the hardware. Also exported as `throw`.
+ *
+ * hw-exception's `throw` returns false where nothing catches; this one never returns, as JavaScript's
+ * own `throw` does not.
+ *
+ * @param additional Anything; `error.additional` gives it back.
+ * @throws {HardwareException} Always, of type "user".
+ *
+ * @example Usage
+ * ```ts
+ * import { catchException, throwException } from "faultline";
+ *
+ * const result = catchException(() => throwException({ page: 7 }));
+ * if (!result.ok) console.log(result.error.additional); // { page: 7 }
+ * ```
+ */
+export function throwException(additional?: unknown): never {
+  throw new HardwareException({
+    info: userException(),
+    message: "An exception was thrown by throwException()",
+    additional,
+  });
+}

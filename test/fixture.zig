@@ -1,0 +1,376 @@
+//! What the tests call: functions that take and return every type, faults in assembly, and looks at
+//! the thread's state that JavaScript cannot take itself. Built for the tests only.
+
+const std = @import("std");
+const linux = std.os.linux;
+
+// ---- Values -------------------------------------------------------------------------------------
+
+export fn fx_echo_bool(a: bool) bool {
+    return a;
+}
+export fn fx_echo_i8(a: i8) i8 {
+    return a;
+}
+export fn fx_echo_u8(a: u8) u8 {
+    return a;
+}
+export fn fx_echo_i16(a: i16) i16 {
+    return a;
+}
+export fn fx_echo_u16(a: u16) u16 {
+    return a;
+}
+export fn fx_echo_i32(a: i32) i32 {
+    return a;
+}
+export fn fx_echo_u32(a: u32) u32 {
+    return a;
+}
+export fn fx_echo_i64(a: i64) i64 {
+    return a;
+}
+export fn fx_echo_u64(a: u64) u64 {
+    return a;
+}
+export fn fx_echo_f32(a: f32) f32 {
+    return a;
+}
+export fn fx_echo_f64(a: f64) f64 {
+    return a;
+}
+/// The whole register, to see what narrow arguments were extended to.
+export fn fx_raw_register(a: u64) u64 {
+    return a & 0xffff_ffff;
+}
+/// All register arguments at once, in a weighted sum that notices any mix-up.
+export fn fx_mix(
+    a: i8,
+    b: u16,
+    c: i32,
+    d: u32,
+    e: i64,
+    f: u64,
+    g: f32,
+    h: f64,
+    i: f64,
+    j: f32,
+    k: f64,
+    l: f64,
+    m: f64,
+    n: f64,
+) f64 {
+    const whole = @as(f64, @floatFromInt(a)) + 2 * @as(f64, @floatFromInt(b)) +
+        3 * @as(f64, @floatFromInt(c)) + 5 * @as(f64, @floatFromInt(d)) +
+        7 * @as(f64, @floatFromInt(e)) + 11 * @as(f64, @floatFromInt(f));
+    return whole + 13 * @as(f64, g) + 17 * h + 19 * i + 23 * @as(f64, j) + 29 * k + 31 * l +
+        37 * m + 41 * n;
+}
+/// Garbage in the upper bits of the result register: only the type's own bits may be read.
+export fn fx_dirty_result() callconv(.naked) u64 {
+    asm volatile (
+        \\ movabsq $0xdeadbeefcafe0000, %%rax
+        \\ retq
+    );
+}
+export fn fx_sum_bytes(data: [*]const u8, length: u64) u64 {
+    var sum: u64 = 0;
+    for (data[0..length]) |byte| sum += byte;
+    return sum;
+}
+export fn fx_is_null(pointer: ?*const anyopaque) bool {
+    return pointer == null;
+}
+
+// ---- Faults -------------------------------------------------------------------------------------
+
+comptime {
+    asm (
+        \\.text
+        \\.macro FX_FUNCTION name
+        \\.globl \name
+        \\.type \name, @function
+        \\\name:
+        \\.endm
+        // u64 fx_read(u64 address), the instruction that faults first.
+        \\FX_FUNCTION fx_read
+        \\  movq (%rdi), %rax
+        \\  ret
+        // void fx_write(u64 address, u64 value)
+        \\FX_FUNCTION fx_write
+        \\  movq %rsi, (%rdi)
+        \\  ret
+        // void fx_jump(u64 address)
+        \\FX_FUNCTION fx_jump
+        \\  subq $8, %rsp
+        \\  callq *%rdi
+        \\  addq $8, %rsp
+        \\  ret
+        // i32 fx_divide(i32 a, i32 b)
+        \\FX_FUNCTION fx_divide
+        \\  movl %edi, %eax
+        \\  cltd
+        \\  idivl %esi
+        \\  ret
+        \\FX_FUNCTION fx_ud2
+        \\  ud2
+        \\  ret
+        \\FX_FUNCTION fx_int3
+        \\  int3
+        \\  movl $7, %eax
+        \\  ret
+        \\FX_FUNCTION fx_hlt
+        \\  hlt
+        \\  ret
+        // void fx_dirty_fault(u64 address): spoils every callee-saved register, the direction flag,
+        // the x87 stack and the vectors, then faults.
+        \\FX_FUNCTION fx_dirty_fault
+        \\  movq $0x1111, %rbx
+        \\  movq $0x2222, %rbp
+        \\  movq $0x3333, %r12
+        \\  movq $0x4444, %r13
+        \\  movq $0x5555, %r14
+        \\  movq $0x6666, %r15
+        \\  fld1
+        \\  fld1
+        \\  fld1
+        \\  fld1
+        \\  fld1
+        \\  fld1
+        \\  fld1
+        \\  fld1
+        \\  pcmpeqd %xmm7, %xmm7
+        \\  std
+        \\  movq (%rdi), %rax
+        \\  ret
+        // void fx_alignment_fault(u64 address): with alignment checking on.
+        \\FX_FUNCTION fx_alignment_fault
+        \\  pushfq
+        \\  orl $0x40000, (%rsp)
+        \\  popfq
+        \\  movl (%rdi), %eax
+        \\  pushfq
+        \\  andl $~0x40000, (%rsp)
+        \\  popfq
+        \\  ret
+        // void fx_trash_stack(u64 address): overwrites the return address, then faults.
+        \\FX_FUNCTION fx_trash_stack
+        \\  movq $0x4141414141414141, %rax
+        \\  movq %rax, (%rsp)
+        \\  movq %rax, 8(%rsp)
+        \\  movq (%rdi), %rax
+        \\  ret
+        // void fx_change_control(u32 mxcsr, u32 x87, u64 address): changes both control words, and
+        // faults before it puts them back.
+        \\FX_FUNCTION fx_change_control
+        \\  movl %edi, -8(%rsp)
+        \\  ldmxcsr -8(%rsp)
+        \\  movw %si, -8(%rsp)
+        \\  fldcw -8(%rsp)
+        \\  movq (%rdx), %rax
+        \\  ret
+        \\FX_FUNCTION fx_set_control
+        \\  movl %edi, -8(%rsp)
+        \\  ldmxcsr -8(%rsp)
+        \\  movw %si, -8(%rsp)
+        \\  fldcw -8(%rsp)
+        \\  ret
+        // u32: MXCSR without its sticky flags
+        \\FX_FUNCTION fx_mxcsr
+        \\  stmxcsr -8(%rsp)
+        \\  movl -8(%rsp), %eax
+        \\  andl $0xffc0, %eax
+        \\  ret
+        \\FX_FUNCTION fx_x87_control
+        \\  fnstcw -8(%rsp)
+        \\  movzwl -8(%rsp), %eax
+        \\  ret
+        // u32: the x87 tag word; 0xffff when the register stack is empty
+        \\FX_FUNCTION fx_x87_tags
+        \\  fnstenv -40(%rsp)
+        \\  movzwl -32(%rsp), %eax
+        \\  fldenv -40(%rsp)
+        \\  ret
+        // u64: RFLAGS
+        \\FX_FUNCTION fx_flags
+        \\  pushfq
+        \\  popq %rax
+        \\  ret
+        // i32 fx_callback(i32 (*function)(i32), i32 value): value of the callback plus 1
+        \\FX_FUNCTION fx_callback
+        \\  subq $8, %rsp
+        \\  movq %rdi, %rax
+        \\  movl %esi, %edi
+        \\  callq *%rax
+        \\  addl $1, %eax
+        \\  addq $8, %rsp
+        \\  ret
+    );
+}
+
+/// Recurses without end, in frames of `frame` bytes.
+export fn fx_overflow(depth: u64) u64 {
+    var frame: [512]u8 = undefined;
+    const first: *volatile u8 = &frame[depth % frame.len];
+    first.* = 1;
+    const below = fx_overflow(depth + 1);
+    return below + first.*;
+}
+
+/// Sends this thread a signal as raise() does.
+export fn fx_raise(signal: u32) i32 {
+    return @intCast(linux.syscall3(.tgkill, @intCast(linux.getpid()), @intCast(linux.gettid()), signal));
+}
+/// Sends this process a signal as kill() does.
+export fn fx_kill_self(signal: u32) i32 {
+    return @intCast(linux.syscall2(.kill, @intCast(linux.getpid()), signal));
+}
+
+// ---- Memory -------------------------------------------------------------------------------------
+
+export fn fx_map(length: u64, protection: u32) u64 {
+    const flags = 0x22;
+    return linux.syscall6(.mmap, 0, length, protection, flags, @bitCast(@as(i64, -1)), 0);
+}
+export fn fx_protect(address: u64, length: u64, protection: u32) i32 {
+    return @intCast(@as(i64, @bitCast(linux.syscall3(.mprotect, address, length, protection))));
+}
+export fn fx_unmap(address: u64, length: u64) i32 {
+    return @intCast(@as(i64, @bitCast(linux.syscall2(.munmap, address, length))));
+}
+/// Two pages of a file that has only `length` bytes.
+export fn fx_map_short_file(length: u64) u64 {
+    const fd = linux.syscall2(.memfd_create, @intFromPtr("fixture"), 1);
+    _ = linux.syscall2(.ftruncate, fd, length);
+    const address = linux.syscall6(.mmap, 0, 8192, 3, 1, fd, 0);
+    _ = linux.syscall1(.close, fd);
+    return address;
+}
+
+// ---- Signals ------------------------------------------------------------------------------------
+
+export fn fx_signal_mask() u64 {
+    var mask: u64 = 0;
+    _ = linux.syscall4(.rt_sigprocmask, 0, 0, @intFromPtr(&mask), 8);
+    return mask;
+}
+/// Blocks SIGUSR2, then reads `address`.
+export fn fx_block_and_read(address: u64) u64 {
+    const mask: u64 = 1 << (12 - 1);
+    _ = linux.syscall4(.rt_sigprocmask, 0, @intFromPtr(&mask), 0, 8);
+    return fx_read(address);
+}
+extern fn fx_read(address: u64) callconv(.c) u64;
+
+/// Copies the kernel's 32-byte record of a disposition: handler, flags, restorer, mask.
+export fn fx_disposition(signal: u32, into: *[4]u64) i32 {
+    return @intCast(linux.syscall4(.rt_sigaction, signal, 0, @intFromPtr(into), 8));
+}
+export fn fx_set_disposition(signal: u32, from: *const [4]u64) i32 {
+    return @intCast(linux.syscall4(.rt_sigaction, signal, @intFromPtr(from), 0, 8));
+}
+
+/// What the handlers below saw last.
+const Seen = extern struct { count: u64, signal: u64, code: i64, address: u64, ip: u64, mask: u64 };
+var seen: Seen = std.mem.zeroes(Seen);
+var skip: u64 = 0;
+
+export fn fx_seen(into: *Seen) void {
+    into.* = seen;
+}
+
+const Context = extern struct { head: [40]u8, registers: [23]u64 };
+const ip_index = 16;
+
+/// A SA_SIGINFO handler: notes what it got and moves on by `skip` bytes.
+fn handleWithInfo(signal: u32, info: *const linux.siginfo_t, context: *Context) callconv(.c) void {
+    seen = .{
+        .count = seen.count + 1,
+        .signal = signal,
+        .code = info.code,
+        .address = @intFromPtr(info.fields.sigfault.addr),
+        .ip = context.registers[ip_index],
+        .mask = fx_signal_mask(),
+    };
+    context.registers[ip_index] += skip;
+}
+
+/// A plain handler, which cannot move on: it mends the cause instead.
+var mend_address: u64 = 0;
+fn handlePlain(signal: u32) callconv(.c) void {
+    seen.count += 1;
+    seen.signal = signal;
+    seen.mask = fx_signal_mask();
+    if (mend_address != 0) _ = linux.syscall3(.mprotect, mend_address, 4096, 3);
+}
+
+fn restorer() callconv(.naked) void {
+    asm volatile (
+        \\ movq $15, %%rax
+        \\ syscall
+    );
+}
+
+/// Installs a handler, kind 1 with siginfo or kind 0 plain. `advance`: bytes to skip.
+export fn fx_install_handler(signal: u32, with_info: u32, flags: u64, mask: u64, advance: u64) i32 {
+    skip = advance;
+    seen = std.mem.zeroes(Seen);
+    const handler = if (with_info != 0) @intFromPtr(&handleWithInfo) else @intFromPtr(&handlePlain);
+    const info_flag: u64 = if (with_info != 0) 4 else 0;
+    const action = [4]u64{ handler, flags | info_flag | 0x0400_0000, @intFromPtr(&restorer), mask };
+    return fx_set_disposition(signal, &action);
+}
+export fn fx_mend(address: u64) void {
+    mend_address = address;
+}
+
+// ---- Threads ------------------------------------------------------------------------------------
+
+fn faultOnThread(argument: ?*anyopaque) callconv(.c) ?*anyopaque {
+    _ = fx_read(@intFromPtr(argument));
+    return null;
+}
+/// Reads `address` on a thread of its own and waits for it.
+export fn fx_read_on_thread(address: u64) i32 {
+    var thread: std.c.pthread_t = undefined;
+    if (std.c.pthread_create(&thread, null, faultOnThread, @ptrFromInt(address)) != .SUCCESS) return -1;
+    _ = std.c.pthread_join(thread, null);
+    return 0;
+}
+
+// ---- The kernel's floor -------------------------------------------------------------------------
+
+fn skipTwo(_: u32, _: *const linux.siginfo_t, context: *Context) callconv(.c) void {
+    context.registers[ip_index] += 2;
+}
+
+/// Nanoseconds for `count` faults with the barest handler there can be: it skips the instruction.
+export fn fx_kernel_floor(count: u32) f64 {
+    var old: [4]u64 = undefined;
+    _ = fx_disposition(11, &old);
+    const flags = 0x4 | 0x0800_0000 | 0x4000_0000 | 0x0400_0000;
+    const action = [4]u64{ @intFromPtr(&skipTwo), flags, @intFromPtr(&restorer), 0 };
+    _ = fx_set_disposition(11, &action);
+    const start = now();
+    for (0..count) |_| {
+        asm volatile ("movl (%[address]), %%eax"
+            :
+            : [address] "r" (@as(u64, 0)),
+            : .{ .rax = true, .memory = true });
+    }
+    const end = now();
+    _ = fx_set_disposition(11, &old);
+    return end - start;
+}
+/// The same for a call through `function`: nanoseconds for `count` calls with `argument`.
+export fn fx_time_calls(function: u64, argument: u64, count: u32) f64 {
+    const call: *const fn (u64) callconv(.c) u64 = @ptrFromInt(function);
+    const start = now();
+    for (0..count) |_| _ = call(argument);
+    return now() - start;
+}
+fn now() f64 {
+    var time: linux.timespec = undefined;
+    _ = linux.clock_gettime(.MONOTONIC, &time);
+    return @as(f64, @floatFromInt(time.sec)) * 1e9 + @as(f64, @floatFromInt(time.nsec));
+}
