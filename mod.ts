@@ -1,6 +1,6 @@
 /**
- * Hardware exceptions for Bun and Deno: a segfault in a native library, a division by zero, an illegal
- * instruction or a failed assert() becomes a JavaScript exception.
+ * Hardware exceptions for Bun and Deno: a segfault in a native library, a division by zero, an
+ * illegal instruction or a failed assert() becomes a JavaScript exception.
  *
  * @example Usage
  * ```ts

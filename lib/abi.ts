@@ -1,5 +1,6 @@
 // Generated from zig/abi.zig by `zig build abi`. Do not edit.
 
+/** Layout of `abi.Exception`, in bytes. */
 export const exceptionLayout = {
   byteLength: 544,
   size: { offset: 0, byteLength: 4, type: "u32" },
@@ -26,6 +27,7 @@ export const exceptionLayout = {
   context: { offset: 240, byteLength: 304, type: "bytes" },
 } as const;
 
+/** Layout of `abi.ThreadRecord`, in bytes. */
 export const threadRecordLayout = {
   byteLength: 64,
   size: { offset: 0, byteLength: 4, type: "u32" },
@@ -40,6 +42,7 @@ export const threadRecordLayout = {
   _reserved: { offset: 48, byteLength: 16, type: "bytes" },
 } as const;
 
+/** Layout of `abi.SignalStatus`, in bytes. */
 export const signalStatusLayout = {
   byteLength: 16,
   number: { offset: 0, byteLength: 4, type: "u32" },
@@ -47,6 +50,7 @@ export const signalStatusLayout = {
   handler: { offset: 8, byteLength: 8, type: "u64" },
 } as const;
 
+/** Layout of `abi.ProcessStatus`, in bytes. */
 export const processStatusLayout = {
   byteLength: 160,
   size: { offset: 0, byteLength: 4, type: "u32" },
@@ -61,6 +65,7 @@ export const processStatusLayout = {
   signals: { offset: 48, byteLength: 112, type: "bytes" },
 } as const;
 
+/** Values of `abi.Access`. */
 export const access = {
   unknown: 0,
   read: 1,
@@ -68,12 +73,14 @@ export const access = {
   execute: 3,
 } as const;
 
+/** Values of `abi.Pending`. */
 export const pending = {
   none: 0,
   exception: 1,
   closed: 2,
 } as const;
 
+/** Values of `abi.Status`. */
 export const nativeStatus = {
   ok: 0,
   invalid_argument: -1,
@@ -86,6 +93,7 @@ export const nativeStatus = {
   system_call_failed: -8,
 } as const;
 
+/** Values of `abi.Owner`. */
 export const signalOwner = {
   default: 0,
   ignored: 1,
@@ -94,6 +102,7 @@ export const signalOwner = {
   other: 4,
 } as const;
 
+/** Values of `abi.SelfTest`. */
 export const selfTestKind = {
   none: 0,
   null_read: 1,
@@ -111,6 +120,7 @@ export const selfTestKind = {
   misaligned_access: 13,
 } as const;
 
+/** Bits of an exception's flags. */
 export const exceptionFlags = {
   has_address: 1,
   mask_changed: 2,
@@ -148,6 +158,7 @@ export const portableRegisters = {
   flags: "eflags",
 } as const;
 
+/** Signatures of the exported functions. */
 export const symbols = {
   fl_abi_hash: { parameters: [], result: "u64" },
   fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
@@ -172,4 +183,5 @@ export const symbols = {
 /** Thunks are exported as fl_t0, fl_t1 ... */
 export const thunksMax = 1024;
 
-export const abiHash = 0x4138e8a030cc14dn;
+/** Over all of the above. */
+export const abiHash = 0xa5254bfc317d0d14n;

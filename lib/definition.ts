@@ -1,6 +1,6 @@
 /**
- * Reads the definitions that users give for symbols, and refuses what cannot work before native code
- * sees it.
+ * Reads the definitions that users give for symbols, and refuses what cannot work before native
+ * code sees it.
  *
  * @module
  */
@@ -126,8 +126,8 @@ function parseResult(result: unknown, what: string): ResultCodec {
 /**
  * Reads one definition.
  *
- * @throws {TypeError} If it is not an object, names a type or option that is not known, or takes more
- * arguments than there are registers.
+ * @throws {TypeError} If it is not an object, names a type or option that is not known, or takes
+ * more arguments than there are registers.
  */
 export function parseDefinition(
   key: string,

@@ -21,8 +21,8 @@ import type { SignalName } from "./signal_table.ts";
 export interface CallOptions {
   /**
    * What to catch, in place of the default: SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP, when the
-   * kernel raised them. A signal named here is caught also when the library raises it itself (abort,
-   * assert, raise).
+   * kernel raised them. A signal named here is caught also when the library raises it itself
+   * (abort, assert, raise).
    */
   readonly signals?: readonly SignalName[];
 }
@@ -72,9 +72,9 @@ export interface ForeignLibrary<S extends ForeignSymbols> extends Disposable {
  * @param symbols Definitions by name. Results, in Deno's spelling, default to void.
  * @param options Apply to every symbol that does not say otherwise.
  * @throws {TypeError} If a definition or an option is wrong, before anything is opened.
- * @throws {Error} With code LIBRARY_NOT_FOUND if the loader cannot open the library, SYMBOL_NOT_FOUND
- * if it lacks a symbol that is not optional; without a code if a permission is missing (the message
- * names the flag) or every thunk is taken.
+ * @throws {Error} With code LIBRARY_NOT_FOUND if the loader cannot open the library,
+ * SYMBOL_NOT_FOUND if it lacks a symbol that is not optional; without a code if a permission is
+ * missing (the message names the flag) or every thunk is taken.
  *
  * @example Usage
  * ```ts

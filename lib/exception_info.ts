@@ -151,8 +151,8 @@ export function accessName(reader: ExceptionReader): ExceptionInfo["access"] {
 }
 
 /**
- * A segmentation fault in the stack's guard, or within a page below the stack, with the stack pointer
- * near it. Bounds are those that the thread's pthread library named at attach.
+ * A segmentation fault in the stack's guard, or within a page below the stack, with the stack
+ * pointer near it. Bounds are those that the thread's pthread library named at attach.
  */
 function isStackOverflow(reader: ExceptionReader): boolean {
   const address = reader.address;

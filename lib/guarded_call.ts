@@ -2,8 +2,8 @@
  * Makes the JavaScript function that calls one thunk: checks the arguments, calls, and throws what
  * the handler recorded.
  *
- * Each wrapper gets source text of its own, because V8 inlines a fast native call only where the call
- * site has seen one target. Names are passed as values, never put into source text.
+ * Each wrapper gets source text of its own, because V8 inlines a fast native call only where the
+ * call site has seen one target. Names are passed as values, never put into source text.
  *
  * @module
  */

@@ -40,8 +40,8 @@ export interface Status {
  * caught goes on to the handlers that were there before.
  *
  * @param options `signals`: which; by default SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP.
- * @returns Disposing it uninstalls all our handlers and puts the previous ones back. A later guarded
- * call installs them again.
+ * @returns Disposing it uninstalls all our handlers and puts the previous ones back. A later
+ * guarded call installs them again.
  * @throws {TypeError} If `signals` is not an array of signal names.
  * @throws {Error} On disposal, if another handler was installed over ours: that one may call ours.
  *
@@ -90,8 +90,8 @@ function uninstall(): void {
 }
 
 /**
- * Puts our handlers back in front after someone displaced them, as `process.on("SIGSEGV")` in Bun and
- * `Deno.addSignalListener("SIGBUS")` do. The displacing handler then gets what we do not catch.
+ * Puts our handlers back in front after someone displaced them, as `process.on("SIGSEGV")` in Bun
+ * and `Deno.addSignalListener("SIGBUS")` do. The displacing handler then gets what we do not catch.
  *
  * @throws {Error} If the system refuses.
  *

@@ -25,8 +25,9 @@ export interface SyntheticException {
 /**
  * A hardware exception that native code ran into: a guarded call throws it.
  *
- * Nothing but a reference is taken when it is thrown; `code`, `message` and `info` are read from what
- * the handler wrote when they are looked at. `instanceof` holds across two copies of this module.
+ * Nothing but a reference is taken when it is thrown; `code`, `message` and `info` are read from
+ * what the handler wrote when they are looked at. `instanceof` holds across two copies of this
+ * module.
  *
  * @example Usage
  * ```ts

@@ -63,8 +63,8 @@ export function runtime(): Runtime {
   const found = bun ?? deno;
   if (found === null) {
     throw new Error(
-      "Cannot use Faultline in this runtime as it has no foreign function interface that is known: " +
-        "run the program with Bun or Deno",
+      "Cannot use Faultline in this runtime as its foreign function interface is not known: run " +
+        "the program with Bun or Deno",
     );
   }
   return found;
@@ -119,8 +119,8 @@ function replaceChunk(functions: NativeFunctions, record: ThreadRecord): void {
 }
 
 /**
- * Takes the pending exception: where the handler wrote it. The bytes stay valid as long as the chunk
- * is referenced; a chunk without room for another exception is replaced, never written again.
+ * Takes the pending exception: where the handler wrote it. The bytes stay valid as long as the
+ * chunk is referenced; a chunk without room for another exception is replaced, never written again.
  */
 export function takeException(
   { functions, record }: Native,

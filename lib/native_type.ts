@@ -1,6 +1,6 @@
 /**
- * The types of parameters and results: what JavaScript values they take, how those are converted, and
- * where a result is found. Pure: nothing here touches native code.
+ * The types of parameters and results: what JavaScript values they take, how those are converted,
+ * and where a result is found. Pure: nothing here touches native code.
  *
  * @module
  */
@@ -73,7 +73,7 @@ export interface ParameterCodec {
   /** What crosses the boundary. */
   readonly ctype: CType;
   readonly register: "integer" | "float";
-  /** An expression that is true for values that `inline` converts; null when `convert` is called. */
+  /** True for values that `inline` converts; null when `convert` is called. */
   readonly test: ((name: string) => string) | null;
   readonly inline: ((name: string) => string) | null;
   /** Converts, or throws a `TypeError` or `RangeError` whose message says what the type takes. */
@@ -206,8 +206,8 @@ const boolCodec: ParameterCodec = {
   },
 };
 
-// Narrow integers cross as 32 bits, extended by us: the ABI leaves the upper bits to the caller, and
-// callees differ in what they rely on.
+// Narrow integers cross as 32 bits, extended by us: the ABI leaves the upper bits to the caller,
+// and callees differ in what they rely on.
 const parameterCodecs: Readonly<Record<Exclude<NativeType, "void">, ParameterCodec>> = {
   bool: boolCodec,
   i8: numberCodec("i32", "a number", (name) => `${name} << 24 >> 24`, (n) => n << 24 >> 24),
@@ -237,8 +237,8 @@ function result(
   return { ctype, slot: { view, index }, finish };
 }
 
-// rax lies at byte 8 of the record, xmm0 at byte 16. Results narrower than 32 bits leave the rest of
-// rax undefined: they are always read from the record, at their own width.
+// rax lies at byte 8 of the record, xmm0 at byte 16. Results narrower than 32 bits leave the rest
+// of rax undefined: they are always read from the record, at their own width.
 const resultCodecs: Readonly<Record<NativeType, ResultCodec>> = {
   void: { ctype: "void", slot: null, finish: "none" },
   bool: result("void", "u8", 8, "bool"),

@@ -54,8 +54,8 @@ const signals: readonly SignalName[] = [
 ];
 
 /**
- * Makes each fault of `kinds` and says what came of it. A fault that is not caught ends the process,
- * so a doubtful machine is asked from a child process.
+ * Makes each fault of `kinds` and says what came of it. A fault that is not caught ends the
+ * process, so a doubtful machine is asked from a child process.
  *
  * @param kinds Which faults to make; by default all.
  * @throws {Error} If the native library cannot be opened.

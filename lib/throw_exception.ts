@@ -38,8 +38,8 @@ function userException(): ExceptionInfo {
 /**
  * Throws a "user" exception, which catches like one of the hardware. Also exported as `throw`.
  *
- * hw-exception's `throw` returns false where nothing catches; this one never returns, as JavaScript's
- * own `throw` does not.
+ * hw-exception's `throw` returns false where nothing catches; this one never returns, as
+ * JavaScript's own `throw` does not.
  *
  * @param additional Anything; `error.additional` gives it back.
  * @throws {HardwareException} Always, of type "user".

@@ -219,7 +219,8 @@ export fn fx_overflow(depth: u64) u64 {
 
 /// Sends this thread a signal as raise() does.
 export fn fx_raise(signal: u32) i32 {
-    return @intCast(linux.syscall3(.tgkill, @intCast(linux.getpid()), @intCast(linux.gettid()), signal));
+    const process: usize = @intCast(linux.getpid());
+    return @intCast(linux.syscall3(.tgkill, process, @intCast(linux.gettid()), signal));
 }
 /// Sends this process a signal as kill() does.
 export fn fx_kill_self(signal: u32) i32 {
@@ -333,7 +334,8 @@ fn faultOnThread(argument: ?*anyopaque) callconv(.c) ?*anyopaque {
 /// Reads `address` on a thread of its own and waits for it.
 export fn fx_read_on_thread(address: u64) i32 {
     var thread: std.c.pthread_t = undefined;
-    if (std.c.pthread_create(&thread, null, faultOnThread, @ptrFromInt(address)) != .SUCCESS) return -1;
+    const argument: ?*anyopaque = @ptrFromInt(address);
+    if (std.c.pthread_create(&thread, null, faultOnThread, argument) != .SUCCESS) return -1;
     _ = std.c.pthread_join(thread, null);
     return 0;
 }

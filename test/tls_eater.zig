@@ -1,5 +1,5 @@
-//! Takes some of the loader's surplus of static TLS, so that the next library gets dynamic TLS. Tests
-//! load copies of it until the loader has none left.
+//! Takes some of the loader's surplus of static TLS, so that the next library gets dynamic TLS.
+//! Tests load copies of it until the loader has none left.
 
 const std = @import("std");
 const byte_length = @import("options").byte_length;

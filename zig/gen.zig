@@ -30,7 +30,8 @@ const layouts = source: {
     var text: []const u8 = "";
     for (abi.structs) |entry| {
         const name, const T = entry;
-        text = text ++ line("export const {s} = {{\n  byteLength: {d},", .{ name, @sizeOf(T) });
+        text = text ++ line("/** Layout of `{s}`, in bytes. */", .{@typeName(T)}) ++
+            line("export const {s} = {{\n  byteLength: {d},", .{ name, @sizeOf(T) });
         const info = @typeInfo(T).@"struct";
         for (info.field_names, info.field_types) |field, Field| {
             const kind = if (@typeInfo(Field) == .@"struct" and
@@ -43,7 +44,8 @@ const layouts = source: {
     }
     for (abi.enums) |entry| {
         const name, const T = entry;
-        text = text ++ line("export const {s} = {{", .{name});
+        text = text ++ line("/** Values of `{s}`. */", .{@typeName(T)}) ++
+            line("export const {s} = {{", .{name});
         const info = @typeInfo(T).@"enum";
         for (info.field_names, info.field_values) |field, value| {
             text = text ++ line("  {s}: {d},", .{ field, value });
@@ -54,7 +56,8 @@ const layouts = source: {
 };
 
 const flags = source: {
-    var text: []const u8 = "export const exceptionFlags = {\n";
+    var text: []const u8 = "/** Bits of an exception's flags. */\n" ++
+        "export const exceptionFlags = {\n";
     const info = @typeInfo(abi.ExceptionFlags).@"struct";
     for (info.field_names, info.field_types, 0..) |field, Field, index| {
         if (Field != bool) continue;
@@ -80,7 +83,8 @@ const registers = source: {
 /// The signatures are read from the exported functions themselves.
 const symbols = source: {
     @setEvalBranchQuota(100_000);
-    var text: []const u8 = "export const symbols = {\n";
+    var text: []const u8 = "/** Signatures of the exported functions. */\n" ++
+        "export const symbols = {\n";
     for (@typeInfo(root).@"struct".decl_names) |name| {
         if (!std.mem.startsWith(u8, name, "fl_")) continue;
         const function = @typeInfo(@TypeOf(@field(root, name))).@"fn";
@@ -109,8 +113,8 @@ const typescript = layouts ++ flags ++ registers ++ symbols ++
         trampoline.slots_max,
     });
 
-/// Over everything above: a change that was not regenerated fails when the library loads, not when a
-/// field reads as garbage.
+/// Over everything above: a change that was not regenerated fails when the library loads, not when
+/// a field reads as garbage.
 pub const hash: u64 = source: {
     @setEvalBranchQuota(1_000_000);
     break :source std.hash.Fnv1a_64.hash(typescript);
@@ -119,8 +123,10 @@ pub const hash: u64 = source: {
 pub fn main(init: std.process.Init) !void {
     var buffer: [4096]u8 = undefined;
     var out = std.Io.File.stdout().writer(init.io, &buffer);
-    try out.interface.writeAll("// Generated from zig/abi.zig by `zig build abi`. Do not edit.\n\n");
+    try out.interface.writeAll("// Generated from zig/abi.zig by `zig build abi`. Do not edit.\n");
+    try out.interface.writeByte('\n');
     try out.interface.writeAll(typescript);
-    try out.interface.print("\nexport const abiHash = 0x{x}n;\n", .{hash});
+    try out.interface.writeAll("\n/** Over all of the above. */\n");
+    try out.interface.print("export const abiHash = 0x{x}n;\n", .{hash});
     try out.interface.flush();
 }

@@ -138,5 +138,6 @@ pub export fn fl_self_test(kind: u32) i32 {
 
 test {
     _ = @import("inside/handler.zig");
+    _ = @import("guarded_call_test.zig");
     _ = slots;
 }

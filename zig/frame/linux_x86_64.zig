@@ -1,7 +1,8 @@
 //! Signal frame of Linux on x86-64: the registers that a handler may read and patch.
 //!
 //! The kernel writes this struct and reads it back when the handler returns, so a store here is a
-//! store to the interrupted thread. Extended state (SSE, AVX ...) lies behind the pointer `fpstate`.
+//! store to the interrupted thread. Extended state (SSE, AVX ...) lies behind the pointer
+//! `fpstate`.
 //!
 //! Layouts: Linux arch/x86/include/uapi/asm/sigcontext.h (`struct sigcontext_64`, `_fpx_sw_bytes`,
 //! `_header`), include/uapi/asm-generic/ucontext.h (`struct ucontext`), arch/x86/include/asm/

@@ -25,7 +25,7 @@ pub fn run(
     entry: Entry,
 ) void {
     const previous = signals.previous(signal);
-    const action = if (entry == .kernel) &previous.top else &previous.bottom;
+    const action = if (entry == .kernel) previous.top() else &previous.bottom;
     if (action.handler == sys.sig_dfl or action.handler == sys.sig_ign) {
         return byKernel(signal, info, action);
     }
@@ -54,7 +54,7 @@ fn afterCall(
         // A sent signal comes once. What the handler made of its own disposition is remembered, and
         // ours is put back: one stray kill must not disarm us (defect X3 of hw-exception).
         if (displaced) {
-            signals.previous(signal).top = now;
+            signals.previous(signal).setTop(now);
             _ = sys.sigaction(signal, &ourAction(), null);
         }
         return;
@@ -88,10 +88,10 @@ fn byKernel(signal: u32, info: *const sys.Siginfo, action: *const sys.Action) vo
     if (!sys.requeue(signal, info)) sys.raise(signal);
 }
 
-/// Puts the previous disposition back, so that the fault, which comes again on return, ends as if we
-/// were not here.
+/// Puts the previous disposition back, so that the fault, which comes again on return, ends as if
+/// we were not here.
 pub fn restorePrevious(signal: u32) void {
-    _ = sys.sigaction(signal, &signals.previous(signal).top, null);
+    _ = sys.sigaction(signal, signals.previous(signal).top(), null);
 }
 
 /// Calls a handler as the kernel would have: with its mask, once only if it asked for that.

@@ -1,6 +1,6 @@
 //! The signal handler. Everything in this folder runs inside it: no allocator, no lock, no libc, no
-//! thread-local of a thread that never attached. What is caught follows from the siginfo, the thread's
-//! recovery frame and the slot of the running call, and from nothing else.
+//! thread-local of a thread that never attached. What is caught follows from the siginfo, the
+//! thread's recovery frame and the slot of the running call, and from nothing else.
 
 const std = @import("std");
 const abi = @import("../abi.zig");
@@ -24,8 +24,8 @@ pub fn caught() u64 {
     return @atomicLoad(u64, &caught_count, .monotonic);
 }
 
-/// Entered from `fl_handler`, with the kernel's arguments and the stack pointer at entry. The kernel
-/// enters with it just below the frame; anyone else called us.
+/// Entered from `fl_handler`, with the kernel's arguments and the stack pointer at entry. The
+/// kernel enters with it just below the frame; anyone else called us.
 fn handleSignal(
     signal: u32,
     info: *sys.Siginfo,

@@ -11,8 +11,8 @@ const assert = std.debug.assert;
 
 pub const Details = struct { slot: u32, mask_changed: bool, raised: bool };
 
-/// Writes the exception behind the ones already in the chunk, and marks it pending. False when there
-/// is no room, which JavaScript sees to.
+/// Writes the exception behind the ones already in the chunk, and marks it pending. False when
+/// there is no room, which JavaScript sees to.
 pub fn write(
     record: *abi.ThreadRecord,
     thread: *const threads.Thread,
@@ -118,7 +118,8 @@ fn walk(into: []u64, thread: *const threads.Thread, frame: *const Frame) u32 {
     return count;
 }
 
-/// Copies the innermost part of the stack, which the caller reuses as soon as the call has returned.
+/// Copies the innermost part of the stack, which the caller reuses as soon as the call has
+/// returned.
 fn copyStack(
     into: []u8,
     exception: *abi.Exception,

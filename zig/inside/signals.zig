@@ -35,11 +35,25 @@ pub fn synchronous(signal: u32, code: i32) bool {
     return signal != sys.sigabrt;
 }
 
-/// The disposition that ours replaced, and the one under it when we were put back on top of a
-/// handler that had been installed over ours and may call it.
+/// The disposition that ours replaced. Another thread may be in the handler while it changes, so a
+/// new one is written aside and then published.
 pub const Previous = struct {
-    top: sys.Action = .{},
+    /// Replaced at most once a `reinstall`; a reader is gone long before the ring comes round.
+    tops: [4]sys.Action = @splat(.{}),
+    current: u32 = 0,
+    /// What was there at first. It lies under a handler that was installed over ours, which may
+    /// call ours: that call must not get back to the same handler.
     bottom: sys.Action = .{},
+
+    pub fn top(previous_action: *Previous) *sys.Action {
+        return &previous_action.tops[@atomicLoad(u32, &previous_action.current, .acquire)];
+    }
+
+    pub fn setTop(previous_action: *Previous, action: sys.Action) void {
+        const next = (previous_action.current + 1) % previous_action.tops.len;
+        previous_action.tops[next] = action;
+        @atomicStore(u32, &previous_action.current, @intCast(next), .release);
+    }
 };
 
 var previous_actions: [handled.len]Previous = @splat(.{});

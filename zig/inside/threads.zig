@@ -1,9 +1,9 @@
 //! The attached threads, found by thread pointer without touching thread-local storage.
 //!
-//! A signal handler may run on a thread that has never heard of this library, and the first touch of
-//! a thread-local may allocate. So the handler looks itself up here: one register, one probe of an
-//! open-addressed table. Only a thread itself adds, changes and removes its entry, so that a lookup
-//! of one's own entry needs no ordering beyond the key's.
+//! A signal handler may run on a thread that has never heard of this library, and the first touch
+//! of a thread-local may allocate. So the handler looks itself up here: one register, one probe of
+//! an open-addressed table. Only a thread itself adds, changes and removes its entry, so that a
+//! lookup of one's own entry needs no ordering beyond the key's.
 
 const std = @import("std");
 const abi = @import("../abi.zig");
@@ -79,10 +79,11 @@ pub fn add(thread: Thread) ?*Thread {
     for (0..threads_max) |_| {
         const found = @atomicLoad(u64, &keys[index], .monotonic);
         if (found == key_free or found == key_removed) {
-            if (@cmpxchgStrong(u64, &keys[index], found, key_claimed, .acquire, .monotonic) == null) {
+            const place = &keys[index];
+            if (@cmpxchgStrong(u64, place, found, key_claimed, .acquire, .monotonic) == null) {
                 table[index] = thread;
                 table[index].key = key;
-                @atomicStore(u64, &keys[index], key, .release);
+                @atomicStore(u64, place, key, .release);
                 _ = @atomicRmw(u32, &count, .Add, 1, .monotonic);
                 return &table[index];
             }

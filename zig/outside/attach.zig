@@ -1,5 +1,5 @@
-//! Makes a thread ready for guarded calls: its entry in the thread table, its thread-local words, an
-//! alternate stack large enough for us and for whoever we chain to, and its end.
+//! Makes a thread ready for guarded calls: its entry in the thread table, its thread-local words,
+//! an alternate stack large enough for us and for whoever we chain to, and its end.
 
 const std = @import("std");
 const abi = @import("../abi.zig");
@@ -24,7 +24,12 @@ pub fn attach(record: *abi.ThreadRecord) abi.Status {
     const offset = trampoline.resolveOffset();
     prepare(offset);
     const local: *trampoline.ThreadLocal = @ptrFromInt(trampoline.threadPointer() +% offset);
-    if (threads.current()) |thread| {
+    if (threads.current()) |thread| known: {
+        // A thread that ended without its destructor left its entry to one with the same pointer.
+        if (thread.thread_id != sys.threadId()) {
+            threads.remove(thread);
+            break :known;
+        }
         thread.record = @intFromPtr(record);
         local.record = thread.record;
         thread.signal_mask = sys.signalMask();

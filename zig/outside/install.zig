@@ -27,8 +27,8 @@ pub fn install(mask: u32) abi.Status {
         if (mask & bit == 0 or signals.installed() & bit != 0) continue;
         const previous = signals.previous(signal);
         // Read before replacing: the handler may run the moment it is in place.
-        if (!sys.sigaction(signal, null, &previous.top)) return .system_call_failed;
-        previous.bottom = previous.top;
+        if (!sys.sigaction(signal, null, &previous.bottom)) return .system_call_failed;
+        previous.setTop(previous.bottom);
         if (!sys.sigaction(signal, &chain.ourAction(), null)) return .system_call_failed;
         signals.setInstalled(signals.installed() | bit);
     }
@@ -68,7 +68,7 @@ pub fn reinstall() abi.Status {
         var now: sys.Action = .{};
         if (!sys.sigaction(signal, null, &now)) return .system_call_failed;
         if (isOurs(&now)) continue;
-        signals.previous(signal).top = now;
+        signals.previous(signal).setTop(now);
         if (!sys.sigaction(signal, &chain.ourAction(), null)) return .system_call_failed;
     }
     return .ok;

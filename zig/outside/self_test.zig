@@ -84,8 +84,8 @@ fn misaligned() void {
         : .{ .rax = true, .memory = true });
 }
 
-/// An empty file's first page, mapped once: there is nothing behind it. Kept, because a recovery skips
-/// whatever would unmap it.
+/// An empty file's first page, mapped once: there is nothing behind it. Kept, because a recovery
+/// skips whatever would unmap it.
 var empty_file_page: u64 = 0;
 
 fn pastEndOfFile() abi.Status {

@@ -17,8 +17,8 @@ pub fn openCount() u32 {
     return @atomicLoad(u32, &open_count, .monotonic);
 }
 
-/// Takes a free slot for `target`; the index, or null when all are taken. The handlers are installed
-/// by the first call, not here.
+/// Takes a free slot for `target`; the index, or null when all are taken. The handlers are
+/// installed by the first call, not here.
 pub fn open(target: u64, caught: u32, raised: u32) ?u32 {
     const thread = threads.current() orelse return null;
     lock.acquire();

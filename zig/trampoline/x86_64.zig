@@ -1,5 +1,5 @@
 //! The code between JavaScript and a guarded function on x86-64 (System V ABI): thunks, the body
-//! they share, the landing pad of a recovery, and the few instructions that may fault safely.
+//! they share, and the landing pad of a recovery. The handler's entry is in x86_64_entry.zig.
 //!
 //! A recovery frame, as the body builds it; `guard` in thread-local storage points at its start:
 //!
@@ -16,6 +16,7 @@
 //! the slot, al the number of vector registers that a variadic function may find arguments in.
 
 const std = @import("std");
+const entry = @import("x86_64_entry.zig");
 const assert = std.debug.assert;
 
 pub const slots_max = 1024;
@@ -147,8 +148,8 @@ comptime {
         \\  movq %r11, 8(%rsp)
         \\  testq %rbx, %rbx
         \\  jz 3f
-        // The enclosing guard stays in a register across the call, which the callee keeps: read back
-        // from the stack it would make each call wait for the stores of the one before.
+        // The enclosing guard stays in a register across the call, which the callee keeps: read
+        // back from the stack it would make each call wait for the stores of the one before.
         \\1:
         \\  movq %fs:(%rbx), %r12
         \\  movq %r12, (%rsp)
@@ -176,8 +177,8 @@ comptime {
         \\  .cfi_restore %r15
         \\  ret
         \\  .cfi_restore_state
-        // The loader gave us dynamic TLS. Its resolver keeps general registers, but a first touch on
-        // a thread, or the first after another library was loaded, allocates and loses vectors.
+        // The loader gave us dynamic TLS. Its resolver keeps general registers, but a first touch
+        // on a thread, or the first after another library was loaded, allocates and loses vectors.
         \\3:
         \\  subq $192, %rsp
         \\  .cfi_def_cfa_offset 272
@@ -329,75 +330,8 @@ comptime {
 comptime {
     asm (
         \\.text
-        // Where the kernel enters. It clears DF and TF but leaves AC set, and then the first
-        // misaligned access of compiled code would fault again (defect X9 of hw-exception).
-        \\.p2align 4, 0xcc
-        \\.globl fl_handler
-        \\.hidden fl_handler
-        \\.type fl_handler, @function
-        \\fl_handler:
-        \\  .cfi_startproc
-        \\  movq %rsp, %rcx
-        \\  pushfq
-        \\  .cfi_adjust_cfa_offset 8
-        \\  popq %rax
-        \\  .cfi_adjust_cfa_offset -8
-        \\  testl $0x40000, %eax
-        \\  jnz 1f
-        \\  jmp fl_handle_signal
-        \\1:
-        \\  andl $~0x40000, %eax
-        \\  pushq %rax
-        \\  .cfi_adjust_cfa_offset 8
-        \\  popfq
-        \\  .cfi_adjust_cfa_offset -8
-        \\  jmp fl_handle_signal
-        \\  .cfi_endproc
-        \\.size fl_handler, . - fl_handler
-        //
-        // The return from a handler. Unwinders know it by these very bytes.
-        \\  nop
-        \\.globl fl_restorer
-        \\.hidden fl_restorer
-        \\.type fl_restorer, @function
-        \\fl_restorer:
-        \\  movq $15, %rax
-        \\  syscall
-        \\.size fl_restorer, . - fl_restorer
-        //
-        // Reads that may fault inside the handler; it resumes them at their end.
-        // u64 fl_probe_copy(to, from, length): bytes that could not be copied.
-        \\.p2align 4, 0xcc
-        \\.globl fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
-        \\.hidden fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
-        \\.type fl_probe_copy, @function
-        \\fl_probe_copy:
-        \\  .cfi_startproc
-        \\  movq %rdx, %rcx
-        \\fl_probe_copy_fault:
-        \\  rep movsb
-        \\fl_probe_copy_end:
-        \\  movq %rcx, %rax
-        \\  ret
-        \\  .cfi_endproc
-        \\.size fl_probe_copy, . - fl_probe_copy
-        // u64 fl_probe_load(from, *to): 0 when the word at `from` was stored to `to`.
-        \\.globl fl_probe_load, fl_probe_load_fault, fl_probe_load_end
-        \\.hidden fl_probe_load, fl_probe_load_fault, fl_probe_load_end
-        \\.type fl_probe_load, @function
-        \\fl_probe_load:
-        \\  .cfi_startproc
-        \\  movl $1, %eax
-        \\fl_probe_load_fault:
-        \\  movq (%rdi), %rdx
-        \\  xorl %eax, %eax
-        \\  movq %rdx, (%rsi)
-        \\fl_probe_load_end:
-        \\  ret
-        \\  .cfi_endproc
-        \\.size fl_probe_load, . - fl_probe_load
-        //
-        // The TLS offset of this thread, by the loader's resolver. May allocate: never in a handler.
+        // The TLS offset of this thread, by the loader's resolver. May allocate: never in a
+        // handler.
         \\.globl fl_resolve_offset
         \\.hidden fl_resolve_offset
         \\.type fl_resolve_offset, @function
@@ -435,14 +369,6 @@ extern fn fl_return() callconv(.c) void;
 extern fn fl_landing() callconv(.c) void;
 extern fn fl_closed() callconv(.c) void;
 extern fn fl_arm() callconv(.c) void;
-extern fn fl_handler() callconv(.c) void;
-extern fn fl_restorer() callconv(.c) void;
-extern fn fl_probe_copy(to: u64, from: u64, length: u64) callconv(.c) u64;
-extern fn fl_probe_copy_fault() callconv(.c) void;
-extern fn fl_probe_copy_end() callconv(.c) void;
-extern fn fl_probe_load(from: u64, to: *u64) callconv(.c) u64;
-extern fn fl_probe_load_fault() callconv(.c) void;
-extern fn fl_probe_load_end() callconv(.c) void;
 extern fn fl_resolve_offset() callconv(.c) u64;
 extern fn fl_descriptor_argument() callconv(.c) u64;
 
@@ -470,12 +396,6 @@ pub fn closedEntry() u64 {
 pub fn armEntry() u64 {
     return @intFromPtr(&fl_arm);
 }
-pub fn handlerEntry() u64 {
-    return @intFromPtr(&fl_handler);
-}
-pub fn restorer() u64 {
-    return @intFromPtr(&fl_restorer);
-}
 pub fn resolveOffset() u64 {
     return fl_resolve_offset();
 }
@@ -483,27 +403,15 @@ pub fn descriptorArgument() u64 {
     return fl_descriptor_argument();
 }
 
+pub const handlerEntry = entry.handlerEntry;
+pub const restorer = entry.restorer;
+pub const probeCopy = entry.probeCopy;
+pub const probeLoad = entry.probeLoad;
+pub const fixup = entry.fixup;
+
 /// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.
 pub inline fn threadPointer() u64 {
     return asm volatile ("movq %%fs:0, %[result]"
         : [result] "=r" (-> u64),
     );
-}
-
-/// Copies what can be read; the result is the number of bytes that were copied. A fault on the way
-/// ends in the handler, which calls `fixup`.
-pub fn probeCopy(to: []u8, from: u64) usize {
-    return to.len - fl_probe_copy(@intFromPtr(to.ptr), from, to.len);
-}
-
-pub fn probeLoad(from: u64) ?u64 {
-    var value: u64 = 0;
-    return if (fl_probe_load(from, &value) == 0) value else null;
-}
-
-/// Where an interrupted probe has to resume, or null when `ip` is not in one.
-pub fn fixup(ip: u64) ?u64 {
-    if (ip == @intFromPtr(&fl_probe_copy_fault)) return @intFromPtr(&fl_probe_copy_end);
-    if (ip == @intFromPtr(&fl_probe_load_fault)) return @intFromPtr(&fl_probe_load_end);
-    return null;
 }

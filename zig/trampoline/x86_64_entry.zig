@@ -1,0 +1,109 @@
+//! Where the kernel enters on x86-64, the way back, and the few instructions that may fault inside
+//! the handler.
+
+comptime {
+    asm (
+        \\.text
+        // Where the kernel enters. It clears DF and TF but leaves AC set, and then the first
+        // misaligned access of compiled code would fault again (defect X9 of hw-exception).
+        \\.p2align 4, 0xcc
+        \\.globl fl_handler
+        \\.hidden fl_handler
+        \\.type fl_handler, @function
+        \\fl_handler:
+        \\  .cfi_startproc
+        \\  movq %rsp, %rcx
+        \\  pushfq
+        \\  .cfi_adjust_cfa_offset 8
+        \\  popq %rax
+        \\  .cfi_adjust_cfa_offset -8
+        \\  testl $0x40000, %eax
+        \\  jnz 1f
+        \\  jmp fl_handle_signal
+        \\1:
+        \\  andl $~0x40000, %eax
+        \\  pushq %rax
+        \\  .cfi_adjust_cfa_offset 8
+        \\  popfq
+        \\  .cfi_adjust_cfa_offset -8
+        \\  jmp fl_handle_signal
+        \\  .cfi_endproc
+        \\.size fl_handler, . - fl_handler
+        //
+        // The return from a handler. Unwinders know it by these very bytes.
+        \\  nop
+        \\.globl fl_restorer
+        \\.hidden fl_restorer
+        \\.type fl_restorer, @function
+        \\fl_restorer:
+        \\  movq $15, %rax
+        \\  syscall
+        \\.size fl_restorer, . - fl_restorer
+        //
+        // Reads that may fault inside the handler; it resumes them at their end.
+        // u64 fl_probe_copy(to, from, length): bytes that could not be copied.
+        \\.p2align 4, 0xcc
+        \\.globl fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
+        \\.hidden fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
+        \\.type fl_probe_copy, @function
+        \\fl_probe_copy:
+        \\  .cfi_startproc
+        \\  movq %rdx, %rcx
+        \\fl_probe_copy_fault:
+        \\  rep movsb
+        \\fl_probe_copy_end:
+        \\  movq %rcx, %rax
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_probe_copy, . - fl_probe_copy
+        // u64 fl_probe_load(from, *to): 0 when the word at `from` was stored to `to`.
+        \\.globl fl_probe_load, fl_probe_load_fault, fl_probe_load_end
+        \\.hidden fl_probe_load, fl_probe_load_fault, fl_probe_load_end
+        \\.type fl_probe_load, @function
+        \\fl_probe_load:
+        \\  .cfi_startproc
+        \\  movl $1, %eax
+        \\fl_probe_load_fault:
+        \\  movq (%rdi), %rdx
+        \\  xorl %eax, %eax
+        \\  movq %rdx, (%rsi)
+        \\fl_probe_load_end:
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_probe_load, . - fl_probe_load
+    );
+}
+
+extern fn fl_handler() callconv(.c) void;
+extern fn fl_restorer() callconv(.c) void;
+extern fn fl_probe_copy(to: u64, from: u64, length: u64) callconv(.c) u64;
+extern fn fl_probe_copy_fault() callconv(.c) void;
+extern fn fl_probe_copy_end() callconv(.c) void;
+extern fn fl_probe_load(from: u64, to: *u64) callconv(.c) u64;
+extern fn fl_probe_load_fault() callconv(.c) void;
+extern fn fl_probe_load_end() callconv(.c) void;
+
+pub fn handlerEntry() u64 {
+    return @intFromPtr(&fl_handler);
+}
+pub fn restorer() u64 {
+    return @intFromPtr(&fl_restorer);
+}
+
+/// Copies what can be read; the result is the number of bytes that were copied. A fault on the way
+/// ends in the handler, which calls `fixup`.
+pub fn probeCopy(to: []u8, from: u64) usize {
+    return to.len - fl_probe_copy(@intFromPtr(to.ptr), from, to.len);
+}
+
+pub fn probeLoad(from: u64) ?u64 {
+    var value: u64 = 0;
+    return if (fl_probe_load(from, &value) == 0) value else null;
+}
+
+/// Where an interrupted probe has to resume, or null when `ip` is not in one.
+pub fn fixup(ip: u64) ?u64 {
+    if (ip == @intFromPtr(&fl_probe_copy_fault)) return @intFromPtr(&fl_probe_copy_end);
+    if (ip == @intFromPtr(&fl_probe_load_fault)) return @intFromPtr(&fl_probe_load_end);
+    return null;
+}
