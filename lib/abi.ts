@@ -173,6 +173,7 @@ export const symbols = {
   fl_slot_release: { parameters: ["u32"], result: "i32" },
   fl_slot_in_flight: { parameters: ["u32"], result: "i32" },
   fl_thunk_address: { parameters: ["u32"], result: "u64" },
+  fl_barrier: { parameters: ["u64"], result: "u64" },
   fl_identity: { parameters: ["u64"], result: "u64" },
   fl_library_open: { parameters: ["buffer", "buffer", "u32"], result: "u64" },
   fl_library_symbol: { parameters: ["u64", "buffer"], result: "u64" },
@@ -184,4 +185,4 @@ export const symbols = {
 export const thunksMax = 1024;
 
 /** Over all of the above. */
-export const abiHash = 0xa5254bfc317d0d14n;
+export const abiHash = 0x80fc331912ed1ebfn;

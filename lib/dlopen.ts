@@ -235,11 +235,34 @@ class GuardedLibrary implements Disposable {
   }
 }
 
-function pointerConversions({ runtime, functions }: Native): PointerConversions {
+function pointerConversions(ready: Native): PointerConversions {
+  const { runtime, functions } = ready;
   return {
     isPointer: runtime.isPointer,
+    barrierOf: (pointer) => barrierOf(ready, pointer),
     pointerTo: (view) => runtime.pointerTo(view, functions),
     pointerFrom: (address) => runtime.pointerFrom(address, functions),
     bufferArgument: runtime.bufferArgument,
   };
+}
+
+/** Barriers by the pointer value that was passed, so that a call pays for them once. */
+const barriersByNumber = new Map<number, unknown>();
+const barriersByObject = new WeakMap<object, unknown>();
+
+function barrierOf({ runtime, functions }: Native, pointer: unknown): unknown {
+  const cache = typeof pointer === "number" ? barriersByNumber : barriersByObject;
+  const known = cache.get(pointer as number & object);
+  if (known !== undefined) return known;
+  const address = runtime.addressOf(pointer, functions);
+  const barrier = functions.fl_barrier!(address) as bigint;
+  if (address !== 0n && barrier === 0n) {
+    throw new Error(
+      "Cannot pass another function to native code as every barrier is taken: pass the same " +
+        "function again instead of making a new one for each call",
+    );
+  }
+  const value = runtime.pointerFrom(barrier, functions);
+  if (value !== null) cache.set(pointer as number & object, value);
+  return value;
 }

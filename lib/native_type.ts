@@ -64,6 +64,8 @@ export interface PointerConversions {
   isPointer(value: unknown): boolean;
   pointerTo(view: ArrayBufferView): unknown;
   pointerFrom(address: bigint): unknown;
+  /** The barrier in front of a function: recovery must not cross what it runs. */
+  barrierOf(pointer: unknown): unknown;
   /** The value for a `buffer` parameter. */
   bufferArgument(view: ArrayBufferView): unknown;
 }
@@ -166,6 +168,15 @@ const pointerCodec: ParameterCodec = {
   },
 };
 
+/** A function that native code may call: always behind a barrier, since it may run JavaScript. */
+const functionCodec: ParameterCodec = {
+  ...pointerCodec,
+  convert: (value, pointers) => {
+    const pointer = pointerCodec.convert(value, pointers);
+    return pointer === null ? null : pointers.barrierOf(pointer);
+  },
+};
+
 const bufferCodec: ParameterCodec = {
   ctype: "buffer",
   register: "integer",
@@ -224,7 +235,7 @@ const parameterCodecs: Readonly<Record<Exclude<NativeType, "void">, ParameterCod
   f64: numberCodec("f64", "a number", (name) => name, (n) => n),
   pointer: pointerCodec,
   buffer: bufferCodec,
-  function: pointerCodec,
+  function: functionCodec,
   address: addressCodec,
 };
 

@@ -81,6 +81,16 @@ export fn fx_sum_bytes(data: [*]const u8, length: u64) u64 {
 export fn fx_is_null(pointer: ?*const anyopaque) bool {
     return pointer == null;
 }
+var noted: u64 = 0;
+/// Counts its calls, to show that one did not happen.
+export fn fx_note(_: u64) void {
+    noted += 1;
+}
+export fn fx_noted() u64 {
+    return noted;
+}
+/// A variable: calling it jumps to memory that may not be executed.
+export var fx_data: u64 = 7;
 
 // ---- Faults -------------------------------------------------------------------------------------
 
@@ -204,6 +214,16 @@ comptime {
         \\  callq *%rax
         \\  addl $1, %eax
         \\  addq $8, %rsp
+        \\  ret
+        // u64 fx_callback_and_read(i32 (*function)(i32), i32 value, u64 address): faults after the
+        // callback has returned
+        \\FX_FUNCTION fx_callback_and_read
+        \\  pushq %rdx
+        \\  movq %rdi, %rax
+        \\  movl %esi, %edi
+        \\  callq *%rax
+        \\  popq %rdx
+        \\  movq (%rdx), %rax
         \\  ret
     );
 }

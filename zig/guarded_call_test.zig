@@ -8,6 +8,7 @@ const sys = @import("sys.zig").machine;
 const trampoline = @import("trampoline.zig").machine;
 const signals = @import("inside/signals.zig");
 const threads = @import("inside/threads.zig");
+const barriers = @import("outside/barriers.zig");
 const install = @import("outside/install.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
@@ -105,6 +106,47 @@ test "results reach the caller and the record" {
     try expectEqual(value, thunk(value)); // The first call arms the slot.
     try expectEqual(value, thunk(value));
     try expectEqual(value, record.result);
+    slots.close(index);
+    slots.release(index);
+    try tearDown(thread);
+}
+
+var guard_in_callback: u64 = 1;
+var control_in_callback: u32 = 0;
+
+fn callback(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64, h: u64) callconv(.c) u64 {
+    const thread = threads.current().?;
+    guard_in_callback = thread.local.guard;
+    control_in_callback = asm volatile ("stmxcsr -8(%%rsp)\n movl -8(%%rsp), %[result]"
+        : [result] "=r" (-> u32),
+        :
+        : .{ .memory = true });
+    return a + 2 * b + 3 * c + 5 * d + 7 * e + 11 * f + 13 * g + 17 * h;
+}
+
+const Callback = @TypeOf(&callback);
+
+/// Calls back with a rounding mode of its own, then faults.
+fn callThenFault(function: Callback) callconv(.c) u64 {
+    const odd: u32 = 0x7f80;
+    asm volatile ("ldmxcsr (%[word])"
+        :
+        : [word] "r" (&odd),
+        : .{ .memory = true });
+    const sum = function(1, 2, 3, 4, 5, 6, 7, 8);
+    if (sum != 1 + 4 + 9 + 20 + 35 + 66 + 91 + 136) return 0;
+    _ = self_test.run(.null_read);
+    return 0;
+}
+
+test "a barrier hides the recovery point, passes stack arguments and gives default control state" {
+    const thread = try setUp();
+    const index = slots.open(@intFromPtr(&callThenFault), signals.mask_default, 0).?;
+    const thunk: *const fn (u64) callconv(.c) u64 = @ptrFromInt(trampoline.thunkAddress(index));
+    _ = thunk(barriers.of(@intFromPtr(&callback)).?);
+    try expectEqual(.exception, record.pending); // The sum was right, and the guard was back.
+    try expectEqual(0, guard_in_callback);
+    try expectEqual(0x1f80, control_in_callback & 0xffc0);
     slots.close(index);
     slots.release(index);
     try tearDown(thread);

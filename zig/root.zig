@@ -7,6 +7,7 @@ const sys = @import("sys.zig").machine;
 const trampoline = @import("trampoline.zig").machine;
 const signals = @import("inside/signals.zig");
 const attach = @import("outside/attach.zig");
+const barriers = @import("outside/barriers.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
 const self_test = @import("outside/self_test.zig");
@@ -107,6 +108,12 @@ pub export fn fl_thunk_address(index: u32) u64 {
     return if (index < trampoline.slots_max) trampoline.thunkAddress(index) else 0;
 }
 
+/// The barrier in front of a function that native code will call: 0 when all are taken.
+pub export fn fl_barrier(function: u64) u64 {
+    if (function == 0 or barriers.isBarrier(function)) return function;
+    return barriers.of(function) orelse 0;
+}
+
 /// The argument as it came: between the runtimes' pointer types and integers, and from a buffer to
 /// its address, without the permission that their own conversions need.
 pub export fn fl_identity(value: u64) u64 {
@@ -139,5 +146,7 @@ pub export fn fl_self_test(kind: u32) i32 {
 test {
     _ = @import("inside/handler.zig");
     _ = @import("guarded_call_test.zig");
+    _ = @import("outside/engine_code.zig");
+    _ = barriers;
     _ = slots;
 }

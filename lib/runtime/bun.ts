@@ -114,6 +114,7 @@ export const bun: Runtime | null = "Bun" in globalThis
     // `ptr` refuses empty views, whose address is not wanted anyway.
     bufferArgument: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : view,
     pointerTo: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : ffi().ptr(view),
+    addressOf: (pointer: unknown): bigint => BigInt(pointer as number),
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>
       typeof value === "number" && Number.isSafeInteger(value) && value >= 0,

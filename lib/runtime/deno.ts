@@ -113,6 +113,8 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
     bufferArgument: (view: ArrayBufferView): unknown => view,
     pointerTo: (view: ArrayBufferView, native: NativeFunctions): unknown =>
       native.pointerOfBuffer!(view),
+    addressOf: (pointer: unknown, native: NativeFunctions): bigint =>
+      native.addressOfPointer!(pointer) as bigint,
     pointerFrom: (address: bigint, native: NativeFunctions): unknown =>
       native.pointerOfAddress!(address),
     isPointer: (value: unknown): boolean =>

@@ -73,6 +73,8 @@ export interface Runtime {
   bufferArgument(view: ArrayBufferView): unknown;
   /** What `pointer` parameters take: the runtime's own pointer value for a buffer's address. */
   pointerTo(view: ArrayBufferView, native: NativeFunctions): unknown;
+  /** The address of a pointer value of this runtime. */
+  addressOf(pointer: unknown, native: NativeFunctions): bigint;
   /** The runtime's own pointer value for an address, null for 0. */
   pointerFrom(address: bigint, native: NativeFunctions): unknown;
   /** Whether `value` is a pointer value of this runtime (not null). */

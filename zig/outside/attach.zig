@@ -7,6 +7,7 @@ const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const handler = @import("../inside/handler.zig");
 const threads = @import("../inside/threads.zig");
+const engine_code = @import("engine_code.zig");
 const host = @import("host.zig");
 const lock = @import("lock.zig");
 const slots = @import("slots.zig");
@@ -72,7 +73,8 @@ fn prepare(offset: u64) void {
     defer lock.release();
     if (!prepared) {
         prepared = true;
-        host.visitProgram(noteRuntimeCode);
+        host.visitProgram(noteProgram);
+        noteRuntimeCode();
         const create = host.function(
             fn (*Key, *const fn (?*anyopaque) callconv(.c) void) callconv(.c) i32,
             "pthread_key_create",
@@ -90,14 +92,18 @@ fn prepare(offset: u64) void {
     }
 }
 
-fn noteRuntimeCode(program: *const host.LoadedObject) void {
-    var used: usize = 0;
-    for (program.headers[0..program.header_count]) |header| {
-        if (header.type != .LOAD or !header.flags.X) continue;
-        if (used == handler.runtime_code.len) return;
-        const start = program.base + header.vaddr;
-        handler.runtime_code[used] = .{ .start = start, .end = start + header.memsz };
-        used += 1;
+/// An address in the program's file; 0 when the host does not say.
+var program_address: u64 = 0;
+
+fn noteProgram(program: *const host.LoadedObject) void {
+    program_address = @intFromPtr(program.headers);
+}
+
+fn noteRuntimeCode() void {
+    var ranges: [handler.runtime_code.len]engine_code.Range = undefined;
+    const count = engine_code.find(program_address, &ranges);
+    for (ranges[0..count], handler.runtime_code[0..count]) |range, *noted| {
+        noted.* = .{ .start = range.start, .end = range.end };
     }
 }
 

@@ -178,6 +178,26 @@ pub fn memfd(name: [*:0]const u8) ?u32 {
     return if (failed(result)) null else @intCast(result);
 }
 
+/// A descriptor for reading a file, or null.
+pub fn openRead(path: [*:0]const u8) ?u32 {
+    const at_working_directory: usize = @bitCast(@as(i64, -100));
+    const close_on_exec = 0o2000000;
+    const result = linux.syscall4(
+        .openat,
+        at_working_directory,
+        @intFromPtr(path),
+        close_on_exec,
+        0,
+    );
+    return if (failed(result)) null else @intCast(result);
+}
+
+/// Bytes read, 0 at the end; null on an error.
+pub fn read(descriptor: u32, into: []u8) ?usize {
+    const result = linux.syscall3(.read, descriptor, @intFromPtr(into.ptr), into.len);
+    return if (failed(result)) null else result;
+}
+
 pub fn close(descriptor: u32) void {
     _ = linux.syscall1(.close, descriptor);
 }

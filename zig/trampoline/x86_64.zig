@@ -16,6 +16,7 @@
 //! the slot, al the number of vector registers that a variadic function may find arguments in.
 
 const std = @import("std");
+const barrier = @import("x86_64_barrier.zig");
 const entry = @import("x86_64_entry.zig");
 const assert = std.debug.assert;
 
@@ -177,46 +178,9 @@ comptime {
         \\  .cfi_restore %r15
         \\  ret
         \\  .cfi_restore_state
-        // The loader gave us dynamic TLS. Its resolver keeps general registers, but a first touch
-        // on a thread, or the first after another library was loaded, allocates and loses vectors.
         \\3:
-        \\  subq $192, %rsp
-        \\  .cfi_def_cfa_offset 272
-        \\  movaps %xmm0, (%rsp)
-        \\  movaps %xmm1, 16(%rsp)
-        \\  movaps %xmm2, 32(%rsp)
-        \\  movaps %xmm3, 48(%rsp)
-        \\  movaps %xmm4, 64(%rsp)
-        \\  movaps %xmm5, 80(%rsp)
-        \\  movaps %xmm6, 96(%rsp)
-        \\  movaps %xmm7, 112(%rsp)
-        \\  movq %rdi, 128(%rsp)
-        \\  movq %rsi, 136(%rsp)
-        \\  movq %rdx, 144(%rsp)
-        \\  movq %rcx, 152(%rsp)
-        \\  movq %r8, 160(%rsp)
-        \\  movq %r9, 168(%rsp)
-        \\  movq %r11, 176(%rsp)
-        \\  leaq fl_thread_local@tlsdesc(%rip), %rax
-        \\  call *fl_thread_local@tlscall(%rax)
+        \\  call fl_offset_keeping_arguments
         \\  movq %rax, %rbx
-        \\  movaps (%rsp), %xmm0
-        \\  movaps 16(%rsp), %xmm1
-        \\  movaps 32(%rsp), %xmm2
-        \\  movaps 48(%rsp), %xmm3
-        \\  movaps 64(%rsp), %xmm4
-        \\  movaps 80(%rsp), %xmm5
-        \\  movaps 96(%rsp), %xmm6
-        \\  movaps 112(%rsp), %xmm7
-        \\  movq 128(%rsp), %rdi
-        \\  movq 136(%rsp), %rsi
-        \\  movq 144(%rsp), %rdx
-        \\  movq 152(%rsp), %rcx
-        \\  movq 160(%rsp), %r8
-        \\  movq 168(%rsp), %r9
-        \\  movq 176(%rsp), %r11
-        \\  addq $192, %rsp
-        \\  .cfi_def_cfa_offset 80
         \\  jmp 1b
         \\  .cfi_endproc
         \\.size fl_body, . - fl_body
@@ -330,6 +294,54 @@ comptime {
 comptime {
     asm (
         \\.text
+        // Where the loader gave us dynamic TLS: the offset in rax, all argument registers and r11 kept.
+        // The resolver keeps general registers, but a first touch on a thread, or the first after
+        // another library was loaded, allocates and loses vectors. Called with rsp 16-byte aligned.
+        \\.globl fl_offset_keeping_arguments
+        \\.hidden fl_offset_keeping_arguments
+        \\.type fl_offset_keeping_arguments, @function
+        \\fl_offset_keeping_arguments:
+        \\  .cfi_startproc
+        \\  subq $184, %rsp
+        \\  .cfi_def_cfa_offset 192
+        \\  movaps %xmm0, 0(%rsp)
+        \\  movaps %xmm1, 16(%rsp)
+        \\  movaps %xmm2, 32(%rsp)
+        \\  movaps %xmm3, 48(%rsp)
+        \\  movaps %xmm4, 64(%rsp)
+        \\  movaps %xmm5, 80(%rsp)
+        \\  movaps %xmm6, 96(%rsp)
+        \\  movaps %xmm7, 112(%rsp)
+        \\  movq %rdi, 128(%rsp)
+        \\  movq %rsi, 136(%rsp)
+        \\  movq %rdx, 144(%rsp)
+        \\  movq %rcx, 152(%rsp)
+        \\  movq %r8, 160(%rsp)
+        \\  movq %r9, 168(%rsp)
+        \\  movq %r11, 176(%rsp)
+        \\  leaq fl_thread_local@tlsdesc(%rip), %rax
+        \\  call *fl_thread_local@tlscall(%rax)
+        \\  movaps 0(%rsp), %xmm0
+        \\  movaps 16(%rsp), %xmm1
+        \\  movaps 32(%rsp), %xmm2
+        \\  movaps 48(%rsp), %xmm3
+        \\  movaps 64(%rsp), %xmm4
+        \\  movaps 80(%rsp), %xmm5
+        \\  movaps 96(%rsp), %xmm6
+        \\  movaps 112(%rsp), %xmm7
+        \\  movq 128(%rsp), %rdi
+        \\  movq 136(%rsp), %rsi
+        \\  movq 144(%rsp), %rdx
+        \\  movq 152(%rsp), %rcx
+        \\  movq 160(%rsp), %r8
+        \\  movq 168(%rsp), %r9
+        \\  movq 176(%rsp), %r11
+        \\  addq $184, %rsp
+        \\  .cfi_def_cfa_offset 8
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_offset_keeping_arguments, . - fl_offset_keeping_arguments
+        //
         // The TLS offset of this thread, by the loader's resolver. May allocate: never in a
         // handler.
         \\.globl fl_resolve_offset
@@ -403,6 +415,9 @@ pub fn descriptorArgument() u64 {
     return fl_descriptor_argument();
 }
 
+pub const barriers_max = barrier.barriers_max;
+pub const barrier_targets = &barrier.fl_barrier_targets;
+pub const barrierAddress = barrier.barrierAddress;
 pub const handlerEntry = entry.handlerEntry;
 pub const restorer = entry.restorer;
 pub const probeCopy = entry.probeCopy;

@@ -1,0 +1,130 @@
+//! Barriers on x86-64: what native code calls in place of a function that may run JavaScript.
+//!
+//! Recovery must not skip frames of JavaScript, so a barrier takes the recovery point away while the
+//! function runs and puts it back afterwards. It also gives the function the default floating-point
+//! control state, which JavaScript engines rely on, and restores the caller's.
+//!
+//! The signature is not known here: all argument registers pass through, and a fixed window of the
+//! caller's stack arguments is copied.
+
+const std = @import("std");
+const assert = std.debug.assert;
+
+pub const barriers_max = 1024;
+/// Stack arguments that a barrier passes on: sixteen words beyond the registers.
+const window = 128;
+
+comptime {
+    assert(window == 8 * 16); // The assembly below copies eight vectors.
+    asm (
+        \\.bss
+        \\.p2align 6
+        \\.globl fl_barrier_targets
+        \\.hidden fl_barrier_targets
+        \\fl_barrier_targets:
+        \\  .zero 8 * 1024
+        \\
+        \\.section .rodata
+        \\.p2align 2
+        \\fl_default_control:
+        \\  .long 0x1f80
+        \\  .short 0x37f
+        \\  .short 0
+        \\
+        \\.text
+        \\.altmacro
+        \\.macro FL_BARRIER i
+        \\  leaq fl_barrier_targets + 8 * \i(%rip), %r11
+        \\  jmp fl_barrier_body
+        \\.p2align 4, 0xcc
+        \\.endm
+        \\.p2align 6, 0xcc
+        \\.globl fl_barriers
+        \\.hidden fl_barriers
+        \\fl_barriers:
+        \\.cfi_startproc
+        \\.set fl_n, 0
+        \\.rept 1024
+        \\FL_BARRIER %fl_n
+        \\.set fl_n, fl_n + 1
+        \\.endr
+        \\.cfi_endproc
+        \\.noaltmacro
+    );
+}
+
+comptime {
+    asm (
+        \\.text
+        \\.p2align 6, 0xcc
+        \\.type fl_barrier_body, @function
+        \\fl_barrier_body:
+        \\  .cfi_startproc
+        \\  pushq %rbp
+        \\  .cfi_def_cfa_offset 16
+        \\  .cfi_offset %rbp, -16
+        \\  movq %rsp, %rbp
+        \\  .cfi_def_cfa_register %rbp
+        \\  pushq %rbx
+        \\  .cfi_offset %rbx, -24
+        \\  pushq %r12
+        \\  .cfi_offset %r12, -32
+        \\  subq $16 + 128, %rsp
+        \\  stmxcsr -24(%rbp)
+        \\  fnstcw -20(%rbp)
+        \\  movq fl_tls_offset(%rip), %rbx
+        \\  testq %rbx, %rbx
+        \\  jz 2f
+        \\1:
+        \\  movq %fs:(%rbx), %r12
+        \\  movq $0, %fs:(%rbx)
+        \\  ldmxcsr fl_default_control(%rip)
+        \\  fldcw fl_default_control + 4(%rip)
+        \\  movups 16(%rbp), %xmm8
+        \\  movups 32(%rbp), %xmm9
+        \\  movups 48(%rbp), %xmm10
+        \\  movups 64(%rbp), %xmm11
+        \\  movups 80(%rbp), %xmm12
+        \\  movups 96(%rbp), %xmm13
+        \\  movups 112(%rbp), %xmm14
+        \\  movups 128(%rbp), %xmm15
+        \\  movups %xmm8, (%rsp)
+        \\  movups %xmm9, 16(%rsp)
+        \\  movups %xmm10, 32(%rsp)
+        \\  movups %xmm11, 48(%rsp)
+        \\  movups %xmm12, 64(%rsp)
+        \\  movups %xmm13, 80(%rsp)
+        \\  movups %xmm14, 96(%rsp)
+        \\  movups %xmm15, 112(%rsp)
+        \\  movl $8, %eax
+        \\  callq *(%r11)
+        \\  movq %r12, %fs:(%rbx)
+        \\  ldmxcsr -24(%rbp)
+        \\  fldcw -20(%rbp)
+        \\  movq -8(%rbp), %rbx
+        \\  movq -16(%rbp), %r12
+        \\  leave
+        \\  .cfi_remember_state
+        \\  .cfi_def_cfa %rsp, 8
+        \\  .cfi_restore %rbp
+        \\  .cfi_restore %rbx
+        \\  .cfi_restore %r12
+        \\  ret
+        \\  .cfi_restore_state
+        \\2:
+        \\  call fl_offset_keeping_arguments
+        \\  movq %rax, %rbx
+        \\  jmp 1b
+        \\  .cfi_endproc
+        \\.size fl_barrier_body, . - fl_barrier_body
+    );
+}
+
+extern fn fl_barriers() callconv(.c) void;
+/// What each barrier calls; 0 when it is free.
+pub extern var fl_barrier_targets: [barriers_max]u64;
+
+pub fn barrierAddress(index: u32) u64 {
+    assert(index < barriers_max);
+    return @intFromPtr(&fl_barriers) + 16 * @as(u64, index);
+}
