@@ -42,6 +42,23 @@ export const threadRecordLayout = {
   _reserved: { offset: 48, byteLength: 16, type: "bytes" },
 } as const;
 
+/** Layout of `abi.CallBlock`, in bytes. */
+export const callBlockLayout = {
+  byteLength: 224,
+  record: { offset: 0, byteLength: 64, type: "struct" },
+  entry: { offset: 64, byteLength: 8, type: "u64" },
+  target: { offset: 72, byteLength: 8, type: "u64" },
+  caught: { offset: 80, byteLength: 4, type: "u32" },
+  raised: { offset: 84, byteLength: 4, type: "u32" },
+  slot_stack_bytes: { offset: 88, byteLength: 4, type: "u32" },
+  slot_state: { offset: 92, byteLength: 4, type: "u32" },
+  integers: { offset: 96, byteLength: 48, type: "bytes" },
+  floats: { offset: 144, byteLength: 64, type: "bytes" },
+  stack: { offset: 208, byteLength: 8, type: "u64" },
+  stack_bytes: { offset: 216, byteLength: 4, type: "u32" },
+  done: { offset: 220, byteLength: 4, type: "u32" },
+} as const;
+
 /** Layout of `abi.SignalStatus`, in bytes. */
 export const signalStatusLayout = {
   byteLength: 16,
@@ -78,6 +95,8 @@ export const pending = {
   none: 0,
   exception: 1,
   closed: 2,
+  thrown: 3,
+  foreign: 4,
 } as const;
 
 /** Values of `abi.Status`. */
@@ -168,11 +187,15 @@ export const symbols = {
   fl_uninstall: { parameters: ["buffer"], result: "i32" },
   fl_reinstall: { parameters: [], result: "i32" },
   fl_status: { parameters: ["buffer", "u32"], result: "i32" },
-  fl_slot_open: { parameters: ["u64", "u32", "u32"], result: "i32" },
-  fl_slot_close: { parameters: ["u32"], result: "i32" },
+  fl_slot_open: { parameters: ["u64", "u32", "u32", "u32", "u32"], result: "i32" },
   fl_slot_release: { parameters: ["u32"], result: "i32" },
   fl_slot_in_flight: { parameters: ["u32"], result: "i32" },
   fl_thunk_address: { parameters: ["u32"], result: "u64" },
+  fl_call_block: { parameters: ["buffer"], result: "i32" },
+  fl_submit_block: { parameters: ["buffer", "u64"], result: "i32" },
+  fl_set_exit: { parameters: ["u32"], result: "i32" },
+  fl_callback_open: { parameters: ["u64"], result: "u64" },
+  fl_callback_close: { parameters: ["u64"], result: "i32" },
   fl_barrier: { parameters: ["u64"], result: "u64" },
   fl_identity: { parameters: ["u64"], result: "u64" },
   fl_library_open: { parameters: ["buffer", "buffer", "u32"], result: "u64" },
@@ -182,7 +205,7 @@ export const symbols = {
 } as const;
 
 /** Thunks are exported as fl_t0, fl_t1 ... */
-export const thunksMax = 1024;
+export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x80fc331912ed1ebfn;
+export const abiHash = 0xae9daed63560beb5n;

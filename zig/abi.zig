@@ -8,8 +8,10 @@ const assert = std.debug.assert;
 /// What the faulting access did, as far as the CPU told the kernel.
 pub const Access = enum(u32) { unknown = 0, read = 1, write = 2, execute = 3 };
 
-/// What a wrapper finds in `ThreadRecord.pending` after a guarded call.
-pub const Pending = enum(u32) { none = 0, exception = 1, closed = 2 };
+/// What a wrapper finds in `ThreadRecord.pending` after a guarded call: that a hardware exception
+/// ended it, that its slot was closed, that a callback threw, or that a callback was reached from a
+/// thread that does not own it.
+pub const Pending = enum(u32) { none = 0, exception = 1, closed = 2, thrown = 3, foreign = 4 };
 
 /// Results of the exported functions that can fail. Negative, so that counts and indices stay free.
 pub const Status = enum(i32) {
@@ -139,6 +141,40 @@ pub const ThreadRecord = extern struct {
     }
 };
 
+/// `Exception.slot` of a call that went through a call block.
+pub const slot_of_block: u32 = 0xffff_ffff;
+
+/// A call whose arguments lie in memory: for other threads, for addresses without a thunk, and for
+/// when every thunk is taken. It has a record of its own, so that it can run beside its thread's
+/// other calls.
+pub const CallBlock = extern struct {
+    record: ThreadRecord,
+    /// The slot that the trampoline calls through.
+    entry: u64,
+    target: u64,
+    /// Signal masks as in `fl_slot_open`.
+    caught: u32,
+    raised: u32,
+    /// Bytes of stack arguments, a multiple of 16, also in `stack_bytes`.
+    slot_stack_bytes: u32,
+    slot_state: u32,
+    integers: [6]u64,
+    floats: [8]f64,
+    /// Address of the stack arguments; 0 when there are none.
+    stack: u64,
+    stack_bytes: u32,
+    /// Set by the thread that ran it, before it announces the end.
+    done: u32,
+
+    comptime {
+        assert(@offsetOf(CallBlock, "entry") == 64);
+        assert(@offsetOf(CallBlock, "integers") == 96);
+        assert(@offsetOf(CallBlock, "floats") == 144);
+        assert(@offsetOf(CallBlock, "stack") == 208);
+        assert(@sizeOf(CallBlock) == 224);
+    }
+};
+
 pub const signals_max = 7;
 
 pub const SignalStatus = extern struct {
@@ -176,6 +212,7 @@ pub const ProcessStatus = extern struct {
 pub const structs = .{
     .{ "exceptionLayout", Exception },
     .{ "threadRecordLayout", ThreadRecord },
+    .{ "callBlockLayout", CallBlock },
     .{ "signalStatusLayout", SignalStatus },
     .{ "processStatusLayout", ProcessStatus },
 };

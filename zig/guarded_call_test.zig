@@ -12,6 +12,8 @@ const barriers = @import("outside/barriers.zig");
 const install = @import("outside/install.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
+const calls = @import("outside/calls.zig");
+const handler = @import("inside/handler.zig");
 const expect = std.testing.expect;
 const expectEqual = std.testing.expectEqual;
 
@@ -49,6 +51,16 @@ fn setUp() !*threads.Thread {
     }).?;
 }
 
+fn openSlot(function: u64, stack_bytes: u32) u32 {
+    return slots.open(.{
+        .target = function,
+        .caught = signals.mask_default,
+        .raised = 0,
+        .stack_bytes = stack_bytes,
+        .propagate = false,
+    }).?;
+}
+
 fn tearDown(thread: *threads.Thread) !void {
     var foreign: u32 = 0;
     try expectEqual(.ok, install.uninstall(&foreign));
@@ -67,7 +79,7 @@ fn pendingException() *const abi.Exception {
 
 test "a fault behind a thunk is recorded and the thunk returns" {
     const thread = try setUp();
-    const index = slots.open(@intFromPtr(&target), signals.mask_default, 0).?;
+    const index = openSlot(@intFromPtr(&target), 0);
     const thunk: Thunk = @ptrFromInt(trampoline.thunkAddress(index));
     const kinds = [_]abi.SelfTest{
         .null_read,         .null_write,             .read_only_write,     .non_canonical_read,
@@ -86,10 +98,9 @@ test "a fault behind a thunk is recorded and the thunk returns" {
     }
     try expectEqual(0, thunk(@backingInt(abi.SelfTest.none)));
     try expectEqual(.none, record.pending);
-    slots.close(index);
+    slots.release(index);
     _ = thunk(@backingInt(abi.SelfTest.null_read));
     try expectEqual(.closed, record.pending);
-    slots.release(index);
     try expectEqual(0, slots.openCount());
     try tearDown(thread);
 }
@@ -100,25 +111,25 @@ fn echo(value: u64) callconv(.c) u64 {
 
 test "results reach the caller and the record" {
     const thread = try setUp();
-    const index = slots.open(@intFromPtr(&echo), signals.mask_default, 0).?;
+    const index = openSlot(@intFromPtr(&echo), 0);
     const thunk: *const fn (u64) callconv(.c) u64 = @ptrFromInt(trampoline.thunkAddress(index));
     const value = 0x1234_5678_9abc_def0;
     try expectEqual(value, thunk(value)); // The first call arms the slot.
     try expectEqual(value, thunk(value));
     try expectEqual(value, record.result);
-    slots.close(index);
     slots.release(index);
     try tearDown(thread);
 }
 
 var guard_in_callback: u64 = 1;
 var open_in_callback = false;
+var slot_of_callback: u32 = 0;
 var control_in_callback: u32 = 0;
 
 fn callback(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64, h: u64) callconv(.c) u64 {
     const thread = threads.current().?;
     guard_in_callback = thread.local.guard;
-    open_in_callback = slots.inFlight(0);
+    open_in_callback = slots.inFlight(slot_of_callback);
     control_in_callback = asm volatile ("stmxcsr -8(%%rsp)\n movl -8(%%rsp), %[result]"
         : [result] "=r" (-> u32),
         :
@@ -143,15 +154,89 @@ fn callThenFault(function: Callback) callconv(.c) u64 {
 
 test "a barrier hides the recovery point, passes stack arguments and gives default control state" {
     const thread = try setUp();
-    const index = slots.open(@intFromPtr(&callThenFault), signals.mask_default, 0).?;
+    const index = openSlot(@intFromPtr(&callThenFault), 0);
     const thunk: *const fn (u64) callconv(.c) u64 = @ptrFromInt(trampoline.thunkAddress(index));
+    slot_of_callback = index;
     _ = thunk(barriers.of(@intFromPtr(&callback)).?);
     try expectEqual(.exception, record.pending); // The sum was right, and the guard was back.
     try expectEqual(trampoline.ThreadLocal.barrier_bit, guard_in_callback & 15);
     try expect(open_in_callback);
     try expectEqual(0x1f80, control_in_callback & 0xffc0);
-    slots.close(index);
     slots.release(index);
+    try tearDown(thread);
+}
+
+fn tenArguments(
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    e: u64,
+    f: u64,
+    x: f64,
+    g: u64,
+    h: u64,
+    i: u64,
+    fault: u64,
+) callconv(.c) u64 {
+    if (fault != 0) _ = self_test.run(.null_read);
+    const whole: u64 = @intFromFloat(x);
+    return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h + 9 * i + whole;
+}
+
+const ten_sum = 1 + 4 + 9 + 16 + 25 + 36 + 49 + 64 + 81 + 100;
+
+test "stack arguments arrive, and a fault behind them is caught, by either exit" {
+    const thread = try setUp();
+    const index = openSlot(@intFromPtr(&tenArguments), 32);
+    try expect(index >= trampoline.first_stack_slot);
+    const thunk: @TypeOf(&tenArguments) = @ptrFromInt(trampoline.thunkAddress(index));
+    for ([_]bool{ false, true }) |jump| {
+        handler.leave_by_jump = jump;
+        record.chunk_used = 0;
+        try expectEqual(ten_sum, thunk(1, 2, 3, 4, 5, 6, 100, 7, 8, 9, 0));
+        try expectEqual(.none, record.pending);
+        try expectEqual(0, thunk(1, 2, 3, 4, 5, 6, 100, 7, 8, 9, 1));
+        try expectEqual(.exception, record.pending);
+        record.pending = .none;
+    }
+    slots.release(index);
+    try tearDown(thread);
+}
+
+test "a call block passes everything and keeps its own record" {
+    const thread = try setUp();
+    const stack = [_]u64{ 7, 8, 9, 0 };
+    var block = std.mem.zeroes(abi.CallBlock);
+    block.target = @intFromPtr(&tenArguments);
+    block.caught = signals.mask_default;
+    block.integers = .{ 1, 2, 3, 4, 5, 6 };
+    block.floats[0] = 100;
+    block.stack = @intFromPtr(&stack);
+    block.stack_bytes = 32;
+    block.record.chunk = record.chunk;
+    block.record.chunk_length = record.chunk_length;
+    try expectEqual(.ok, calls.run(&block));
+    try expectEqual(ten_sum, block.record.result);
+    block.target = 16; // Nothing is mapped there.
+    try expectEqual(.ok, calls.run(&block));
+    try expectEqual(.exception, block.record.pending);
+    try expectEqual(.none, record.pending);
+    try expectEqual(@intFromPtr(&record), thread.local.record);
+    try tearDown(thread);
+}
+
+test "a shared slot lives as long as one use of it" {
+    const thread = try setUp();
+    const first = openSlot(@intFromPtr(&echo), 0);
+    try expectEqual(first, openSlot(@intFromPtr(&echo), 0));
+    slots.release(first);
+    const thunk: *const fn (u64) callconv(.c) u64 = @ptrFromInt(trampoline.thunkAddress(first));
+    try expectEqual(5, thunk(5));
+    slots.release(first);
+    try expectEqual(0, slots.openCount());
+    _ = thunk(5);
+    try expectEqual(.closed, record.pending);
     try tearDown(thread);
 }
 

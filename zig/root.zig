@@ -5,11 +5,14 @@ const abi = @import("abi.zig");
 const gen = @import("gen.zig");
 const sys = @import("sys.zig").machine;
 const trampoline = @import("trampoline.zig").machine;
+const handler = @import("inside/handler.zig");
 const signals = @import("inside/signals.zig");
 const attach = @import("outside/attach.zig");
 const barriers = @import("outside/barriers.zig");
+const calls = @import("outside/calls.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
+const pool = @import("outside/pool.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
 
@@ -75,20 +78,30 @@ pub export fn fl_status(into: *abi.ProcessStatus, byte_length: u32) i32 {
     return number(install.status(into));
 }
 
-/// A thunk for `target`: its index, or a negative status. `caught` and `raised` are signal masks.
-pub export fn fl_slot_open(target: u64, caught: u32, raised: u32) i32 {
-    if (target == 0) return number(.invalid_argument);
+/// A thunk for `target`: its index, or a negative status. `caught` and `raised` are signal masks,
+/// `stack_bytes` the size of the stack arguments, `propagate` 1 when nothing is to be caught.
+pub export fn fl_slot_open(
+    target: u64,
+    caught: u32,
+    raised: u32,
+    stack_bytes: u32,
+    propagate: u32,
+) i32 {
+    if (target == 0 or stack_bytes % 16 != 0) return number(.invalid_argument);
+    if (stack_bytes > stack_bytes_max) return number(.invalid_argument);
     if ((caught | raised) & ~signals.mask_all != 0) return number(.invalid_argument);
-    const index = slots.open(target, caught, raised) orelse return number(.no_free_slot);
+    const index = slots.open(.{
+        .target = target,
+        .caught = caught,
+        .raised = raised,
+        .stack_bytes = stack_bytes,
+        .propagate = propagate != 0,
+    }) orelse return number(.no_free_slot);
     return @intCast(index);
 }
 
-/// Calls through the slot report "closed" from now on.
-pub export fn fl_slot_close(index: u32) i32 {
-    if (index >= trampoline.slots_max) return number(.invalid_argument);
-    slots.close(index);
-    return number(.ok);
-}
+/// More stack arguments than that are a mistake in the definition.
+const stack_bytes_max = 64 * 1024;
 
 /// Gives a slot back that nobody can call any more.
 pub export fn fl_slot_release(index: u32) i32 {
@@ -106,6 +119,54 @@ pub export fn fl_slot_in_flight(index: u32) i32 {
 /// Address of a thunk, 0 when there is none with that index.
 pub export fn fl_thunk_address(index: u32) u64 {
     return if (index < trampoline.slots_max) trampoline.thunkAddress(index) else 0;
+}
+
+/// Runs a call block on this thread.
+pub export fn fl_call_block(block: *abi.CallBlock) i32 {
+    return number(runBlock(block));
+}
+
+/// As `fl_call_block` on some other thread; rings `doorbell`, a `void ()`, when `done` is set.
+pub export fn fl_submit_block(block: *abi.CallBlock, doorbell: u64) i32 {
+    if (!callable(block) or doorbell == 0) return number(.invalid_argument);
+    return number(pool.submit(block, doorbell));
+}
+
+fn callable(block: *const abi.CallBlock) bool {
+    if (block.target == 0 or block.stack_bytes % 16 != 0) return false;
+    if (block.stack_bytes > stack_bytes_max) return false;
+    if (block.stack_bytes != 0 and block.stack == 0) return false;
+    return (block.caught | block.raised) & ~signals.mask_all == 0;
+}
+
+fn runBlock(block: *abi.CallBlock) abi.Status {
+    return if (callable(block)) calls.run(block) else .invalid_argument;
+}
+
+/// How a recovery leaves the handler: 0 as the machine allows, 1 by rt_sigreturn, 2 by a jump.
+pub export fn fl_set_exit(mode: u32) i32 {
+    switch (mode) {
+        0 => handler.leave_by_jump = !sys.needsSigreturn(),
+        1 => handler.leave_by_jump = false,
+        2 => {
+            if (sys.needsSigreturn()) return number(.not_supported);
+            handler.leave_by_jump = true;
+        },
+        else => return number(.invalid_argument),
+    }
+    return number(.ok);
+}
+
+/// A barrier of its own for a callback of this thread: 0 when all are taken.
+pub export fn fl_callback_open(function: u64) u64 {
+    if (function == 0) return 0;
+    return barriers.open(function) orelse 0;
+}
+
+/// From now on the callback returns 0.
+pub export fn fl_callback_close(barrier: u64) i32 {
+    barriers.close(barrier);
+    return number(.ok);
 }
 
 /// The barrier in front of a function that native code will call: 0 when all are taken.

@@ -18,6 +18,10 @@ const threads = @import("threads.zig");
 pub const CodeRange = struct { start: u64, end: u64 };
 pub var runtime_code: [8]CodeRange = @splat(.{ .start = 0, .end = 0 });
 
+/// Whether a recovery leaves the handler directly. It is cheaper than rt_sigreturn, which alone puts
+/// back PKRU and the shadow stack where those are in use.
+pub var leave_by_jump = false;
+
 var caught_count: u64 = 0;
 
 pub fn caught() u64 {
@@ -67,9 +71,9 @@ fn recover(
     const guard = thread.local.guard;
     if (guard == 0 or guard & trampoline.ThreadLocal.barrier_bit != 0) return false;
     if (thread.record == 0) return false;
-    const point = recoveryFrame(thread, guard) orelse return false;
-    const index = trampoline.slotIndex(point.slot) orelse return false;
-    const slot = &trampoline.fl_slots[index];
+    const call = runningCall(thread, guard) orelse return false;
+    const slot = call.slot;
+    if (slot.propagates()) return false;
     const raised = !synchronous and raisedByCall(slot, signal, info, frame);
     if (!raised and !(synchronous and slot.signals & signals.bit(signal) != 0)) return false;
     if (onAlternateStack(thread, frame.stackPointer())) return false;
@@ -77,29 +81,43 @@ fn recover(
 
     const mask_changed = frame.signal_mask != thread.signal_mask;
     const written = record.write(@ptrFromInt(thread.record), thread, signal, info, frame, .{
-        .slot = index,
+        .slot = call.index,
         .mask_changed = mask_changed,
         .raised = raised,
     });
     if (!written) return false;
     if (mask_changed) frame.signal_mask = thread.signal_mask;
-    const offset = @intFromPtr(thread.local) -% thread.key;
-    frame.resumeAt(trampoline.landing(), guard, offset);
     _ = @atomicRmw(u64, &caught_count, .Add, 1, .monotonic);
+    const offset = @intFromPtr(thread.local) -% thread.key;
+    if (leave_by_jump) {
+        // What rt_sigreturn would restore: the mask. The kernel cleared the vector state for us, the
+        // landing pad sets the control words, and the alternate stack is free once we are off it.
+        sys.setSignalMask(thread.signal_mask);
+        thread.busy = false;
+        trampoline.jump(guard, offset);
+    }
+    frame.resumeAt(trampoline.landing(), guard, offset);
     return true;
 }
 
-/// The recovery frame, if it is still whole. The word below it is the guarded function's return
-/// address, the first thing that a buffer overrun on the stack destroys.
-fn recoveryFrame(thread: *const threads.Thread, guard: u64) ?*const trampoline.RecoveryFrame {
+const Call = struct { slot: *const trampoline.Slot, index: u32 };
+
+/// The call whose recovery frame is at `guard`, if the frame is still whole. The word below it is the
+/// guarded function's return address, the first thing that a buffer overrun on the stack destroys.
+fn runningCall(thread: *const threads.Thread, guard: u64) ?Call {
     if (guard % 16 != 0) return null;
     if (thread.stack_high != 0) {
         if (guard < thread.stack_low) return null;
         if (guard > thread.stack_high -| @sizeOf(trampoline.RecoveryFrame)) return null;
     }
-    const below = trampoline.probeLoad(guard - 8) orelse return null;
-    if (below != trampoline.returnAddress()) return null;
-    return @ptrFromInt(guard);
+    const offset = @offsetOf(trampoline.RecoveryFrame, "slot");
+    const address = trampoline.probeLoad(guard + offset) orelse return null;
+    const index = trampoline.slotIndex(address) orelse abi.slot_of_block;
+    if (index == abi.slot_of_block and (address == 0 or address != thread.block_slot)) return null;
+    const slot: *const trampoline.Slot = @ptrFromInt(address);
+    const expected = trampoline.returnAddress(slot, index < trampoline.first_stack_slot);
+    const below = trampoline.probeLoad(guard - expected.distance) orelse return null;
+    return if (below == expected.value) .{ .slot = slot, .index = index } else null;
 }
 
 /// A signal that the call names and that this thread sent to itself: raise() and abort() use tgkill

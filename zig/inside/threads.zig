@@ -25,6 +25,10 @@ pub const Thread = struct {
     stack_low: u64,
     stack_high: u64,
     stack_guard: u64,
+    /// Slot of the call block that runs on this thread; 0 when none does.
+    block_slot: u64 = 0,
+    /// How many wrappers of this thread use each slot. Dropped when the thread ends.
+    holds: [trampoline.slots_max]u16 = @splat(0),
     /// The signal mask at attach, which a recovery restores.
     signal_mask: u64,
     /// The alternate stack, and whether it is ours to free.
@@ -67,6 +71,15 @@ pub fn current() ?*Thread {
         if (found == key) return &table[index];
         if (found == key_free) return null;
         index = (index + 1) % threads_max;
+    }
+    return null;
+}
+
+/// The entry of another thread, by its key. Outside the handler only, under the lock that the end of
+/// a thread takes.
+pub fn find(key: u64) ?*Thread {
+    for (&keys, &table) |*place, *thread| {
+        if (@atomicLoad(u64, place, .acquire) == key) return thread;
     }
     return null;
 }

@@ -10,6 +10,7 @@ const threads = @import("../inside/threads.zig");
 const engine_code = @import("engine_code.zig");
 const host = @import("host.zig");
 const lock = @import("lock.zig");
+const barriers = @import("barriers.zig");
 const slots = @import("slots.zig");
 
 /// Bun's crash handler faults in itself on 16 KiB and works on 32; AMX state alone can take 11.
@@ -20,8 +21,9 @@ var end_key: ?Key = null;
 var prepared = false;
 var static_tls = false;
 
-/// Attaches the running thread, or gives an attached one another record.
-pub fn attach(record: *abi.ThreadRecord) abi.Status {
+/// Attaches the running thread, or gives an attached one another record. A thread without JavaScript
+/// has no record of its own: it runs call blocks, which bring theirs.
+pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
     const offset = trampoline.resolveOffset();
     prepare(offset);
     const local: *trampoline.ThreadLocal = @ptrFromInt(trampoline.threadPointer() +% offset);
@@ -86,6 +88,7 @@ fn prepare(offset: u64) void {
         // A static descriptor's argument is the offset itself; a dynamic one's is a heap address.
         static_tls = trampoline.descriptorArgument() == offset;
         if (static_tls) trampoline.fl_tls_offset = offset;
+        handler.leave_by_jump = !sys.needsSigreturn();
     } else if (static_tls and trampoline.fl_tls_offset != offset) {
         static_tls = false;
         trampoline.fl_tls_offset = 0;
@@ -157,7 +160,10 @@ fn threadEnded(data: ?*anyopaque) callconv(.c) void {
     const thread: *threads.Thread = @ptrCast(@alignCast(data.?));
     // First the words that the handler and the thunks read: the record dies with the JavaScript.
     thread.local.* = .{ .guard = 0, .record = 0 };
-    slots.releaseOwned(thread.key);
+    slots.releaseHeld(thread);
+    barriers.closeOwned(thread.key);
     freeAlternateStack(thread);
+    lock.acquire();
+    defer lock.release();
     threads.remove(thread);
 }

@@ -1,29 +1,114 @@
-//! The barriers in use: one for each function that was passed to native code as a callback.
+//! The barriers in use: one for each function that was passed to native code as it was, and one for
+//! each callback that was made for it.
 
 const std = @import("std");
+const abi = @import("../abi.zig");
 const trampoline = @import("../trampoline.zig").machine;
+const threads = @import("../inside/threads.zig");
 const lock = @import("lock.zig");
 
-const targets = trampoline.barrier_targets;
+const table = trampoline.barrier_table;
+const barriers_max = trampoline.barriers_max;
 
-/// The barrier in front of `function`, the same one each time; null when all are taken. A barrier
-/// stays: native code may keep its address and call it at any time.
+/// When each callback's barrier was closed, 0 for one that is not. Native code may still hold the
+/// address of a closed callback, so those closed longest ago are taken again first, and only when no
+/// barrier is left that was never used.
+var closed_at: [barriers_max]u32 = @splat(0);
+var closings: u32 = 0;
+
+/// The barrier in front of `function`, the same one each time; null when all are taken. It stays:
+/// native code may keep its address and call it at any time.
 pub fn of(function: u64) ?u64 {
     lock.acquire();
     defer lock.release();
-    const start: u32 = @truncate((function >> 4) *% 0x9e37_79b1);
-    for (0..trampoline.barriers_max) |distance| {
-        const index: u32 = @intCast((start +% distance) % trampoline.barriers_max);
-        if (targets[index] == 0) @atomicStore(u64, &targets[index], function, .release);
-        if (targets[index] == function) return trampoline.barrierAddress(index);
+    for (table, 0..) |*barrier, index| {
+        if (barrier.target != function or barrier.owner != 0) continue;
+        if (closed_at[index] == 0) return trampoline.barrierAddress(@intCast(index));
     }
-    return null;
+    const index = vacant() orelse return null;
+    use(index, function, 0);
+    return trampoline.barrierAddress(index);
+}
+
+/// A barrier of its own for a callback of the running thread; null when all are taken.
+pub fn open(function: u64) ?u64 {
+    const thread = threads.current() orelse return null;
+    lock.acquire();
+    defer lock.release();
+    const index = vacant() orelse return null;
+    use(index, function, thread.key);
+    return trampoline.barrierAddress(index);
+}
+
+fn use(index: u32, function: u64, owner: u64) void {
+    closed_at[index] = 0;
+    @atomicStore(u64, &table[index].owner, owner, .release);
+    @atomicStore(u64, &table[index].target, function, .release);
+}
+
+fn vacant() ?u32 {
+    var oldest: ?u32 = null;
+    for (table, 0..) |*barrier, index| {
+        if (barrier.target == 0) return @intCast(index);
+        if (closed_at[index] == 0) continue;
+        if (oldest == null or closed_at[index] -% closings < closed_at[oldest.?] -% closings) {
+            oldest = @intCast(index);
+        }
+    }
+    return oldest;
+}
+
+fn indexOf(address: u64) ?u32 {
+    const first = trampoline.barrierAddress(0);
+    if (address < first or address > trampoline.barrierAddress(barriers_max - 1)) return null;
+    return @intCast((address - first) / 16);
 }
 
 /// Whether `address` is a barrier already, as one that a library gave back is.
 pub fn isBarrier(address: u64) bool {
-    const first = trampoline.barrierAddress(0);
-    return address >= first and address <= trampoline.barrierAddress(trampoline.barriers_max - 1);
+    return indexOf(address) != null;
+}
+
+/// From now on the callback's barrier returns 0.
+pub fn close(address: u64) void {
+    const index = indexOf(address) orelse return;
+    lock.acquire();
+    defer lock.release();
+    closeIndex(index);
+}
+
+fn closeIndex(index: u32) void {
+    if (closed_at[index] != 0) return;
+    @atomicStore(u64, &table[index].target, trampoline.returnZero(), .release);
+    @atomicStore(u64, &table[index].owner, 0, .release);
+    closings +%= 1;
+    closed_at[index] = @max(closings, 1);
+}
+
+/// A thread ended: its callbacks can not run any more.
+pub fn closeOwned(key: u64) void {
+    lock.acquire();
+    defer lock.release();
+    for (table, 0..) |*barrier, index| {
+        if (barrier.owner == key) closeIndex(@intCast(index));
+    }
+}
+
+/// A callback was reached from a thread that does not own it. Its owner learns at the end of the
+/// guarded call that it is in, or of its next one.
+fn foreignCallback(barrier: *const trampoline.Barrier) callconv(.c) void {
+    const key = @atomicLoad(u64, &barrier.owner, .acquire);
+    if (key == 0) return;
+    lock.acquire();
+    defer lock.release();
+    const owner = threads.find(key) orelse return;
+    if (owner.record == 0) return;
+    const record: *abi.ThreadRecord = @ptrFromInt(owner.record);
+    _ = @cmpxchgStrong(abi.Pending, &record.pending, .none, .foreign, .release, .monotonic);
+}
+
+comptime {
+    @export(&foreignCallback, .{ .name = "fl_foreign_callback", .visibility = .hidden });
 }
 
 test "of gives one barrier per function" {
@@ -32,4 +117,6 @@ test "of gives one barrier per function" {
     try std.testing.expect(first != of(0x2000).?);
     try std.testing.expect(isBarrier(first));
     try std.testing.expect(!isBarrier(0x1000));
+    close(first);
+    try std.testing.expect(first != of(0x1000).?); // Quarantined while others are free.
 }

@@ -1,4 +1,4 @@
-//! The slots: which function each thunk calls.
+//! The slots: which function each thunk calls. Wrappers that want the same share one.
 
 const std = @import("std");
 const abi = @import("../abi.zig");
@@ -9,54 +9,84 @@ const install = @import("install.zig");
 const lock = @import("lock.zig");
 
 const table = &trampoline.fl_slots;
+const propagate_bit = trampoline.Slot.propagate_bit;
 var open_count: u32 = 0;
-/// Where the search for a free slot starts, so that filling the table is not quadratic.
-var next: u32 = 0;
+
+/// What makes two wrappers' slots the same.
+pub const Wanted = struct {
+    target: u64,
+    caught: u32,
+    raised: u32,
+    stack_bytes: u32,
+    propagate: bool,
+
+    fn matches(wanted: *const Wanted, slot: *const trampoline.Slot) bool {
+        return slot.target == wanted.target and slot.signals == wanted.caught and
+            slot.raised == wanted.raised and slot.stack_bytes == wanted.stack_bytes and
+            slot.propagates() == wanted.propagate;
+    }
+};
 
 pub fn openCount() u32 {
     return @atomicLoad(u32, &open_count, .monotonic);
 }
 
-/// Takes a free slot for `target`; the index, or null when all are taken. The handlers are
-/// installed by the first call, not here.
-pub fn open(target: u64, caught: u32, raised: u32) ?u32 {
+/// A slot for `wanted`, shared or new; null when all are taken, or the thread is not attached. The
+/// handlers are installed by the first call, not here.
+pub fn open(wanted: Wanted) ?u32 {
     const thread = threads.current() orelse return null;
     lock.acquire();
     defer lock.release();
-    for (0..trampoline.slots_max) |distance| {
-        const index: u32 = @intCast((next + distance) % trampoline.slots_max);
-        const slot = &table[index];
-        if (slot.owner != 0) continue;
-        slot.target = target;
-        slot.signals = caught;
-        slot.raised = raised;
-        slot.owner = thread.key;
+    const index = find(&wanted) orelse return null;
+    if (thread.holds[index] == std.math.maxInt(u16)) return null;
+    const slot = &table[index];
+    if (slot.state == 0) {
+        slot.target = wanted.target;
+        slot.signals = wanted.caught;
+        slot.raised = wanted.raised;
+        slot.stack_bytes = wanted.stack_bytes;
+        slot.state = if (wanted.propagate) propagate_bit else 0;
         @atomicStore(u64, &slot.entry, trampoline.armEntry(), .release);
-        next = (index + 1) % trampoline.slots_max;
-        open_count += 1;
-        return index;
     }
-    return null;
+    slot.state += 1;
+    thread.holds[index] += 1;
+    open_count += 1;
+    return index;
 }
 
-/// Calls through the slot report "closed" from now on.
-pub fn close(index: u32) void {
-    @atomicStore(u64, &table[index].entry, trampoline.closedEntry(), .release);
+/// The slot that matches, else the first free one of the pool.
+fn find(wanted: *const Wanted) ?u32 {
+    const with_stack = wanted.stack_bytes != 0;
+    const first: u32 = if (with_stack) trampoline.first_stack_slot else 0;
+    const end: u32 = if (with_stack) trampoline.slots_max else trampoline.first_stack_slot;
+    var free: ?u32 = null;
+    for (first..end) |index| {
+        const slot = &table[index];
+        if (slot.state == 0) {
+            if (free == null) free = @intCast(index);
+        } else if (wanted.matches(slot)) return @intCast(index);
+    }
+    return free;
 }
 
-/// Gives a closed slot back. The caller knows that nobody can call through it any more.
+/// Drops one use of a slot by the running thread. The caller knows that the wrapper can not be
+/// called any more, and that no call of it is open.
 pub fn release(index: u32) void {
+    const thread = threads.current() orelse return;
     lock.acquire();
     defer lock.release();
-    free(&table[index]);
+    if (thread.holds[index] == 0) return;
+    thread.holds[index] -= 1;
+    drop(&table[index], 1);
 }
 
-fn free(slot: *trampoline.Slot) void {
-    if (slot.owner == 0) return;
+fn drop(slot: *trampoline.Slot, uses: u32) void {
+    slot.state -= uses;
+    open_count -= uses;
+    if (slot.state & ~propagate_bit != 0) return;
     @atomicStore(u64, &slot.entry, trampoline.closedEntry(), .release);
-    slot.owner = 0;
+    slot.state = 0;
     slot.target = 0;
-    open_count -= 1;
 }
 
 /// Whether a call through the slot is open on the running thread.
@@ -77,18 +107,19 @@ pub fn inFlight(index: u32) bool {
 }
 
 /// A thread ended: its wrappers are gone with it.
-pub fn releaseOwned(key: u64) void {
+pub fn releaseHeld(thread: *threads.Thread) void {
     lock.acquire();
     defer lock.release();
-    for (table) |*slot| {
-        if (slot.owner == key) free(slot);
+    for (&thread.holds, table) |*held, *slot| {
+        if (held.* != 0) drop(slot, held.*);
+        held.* = 0;
     }
 }
 
 /// Makes every open slot install the handlers again at its next call.
 pub fn disarm() void {
     for (table) |*slot| {
-        if (slot.owner == 0) continue;
+        if (slot.state == 0) continue;
         const target = slot.target;
         _ = @cmpxchgStrong(u64, &slot.entry, target, trampoline.armEntry(), .release, .monotonic);
     }
@@ -107,9 +138,16 @@ comptime {
     @export(&armSlot, .{ .name = "fl_arm_slot", .visibility = .hidden });
 }
 
-test "a slot's whole life" {
+test "a thread that never attached gets no slot" {
     const expect = std.testing.expect;
-    try expect(open(1, signals.mask_default, 0) == null); // Not attached.
+    const wanted: Wanted = .{
+        .target = 1,
+        .caught = signals.mask_default,
+        .raised = 0,
+        .stack_bytes = 0,
+        .propagate = false,
+    };
+    try expect(open(wanted) == null);
     try expect(openCount() == 0);
     try expect(!inFlight(0));
 }

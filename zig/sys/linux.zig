@@ -6,6 +6,7 @@
 
 const std = @import("std");
 const linux = std.os.linux;
+const cpu = @import("cpu_x86_64.zig");
 const assert = std.debug.assert;
 
 pub const sigill = 4;
@@ -119,8 +120,34 @@ pub fn threadId() u32 {
     return @intCast(linux.syscall0(.gettid));
 }
 
+const futex_wait_private = 0 | 128;
+const futex_wake_private = 1 | 128;
+
+/// Sleeps while `word` holds `value`.
+pub fn futexWait(word: *const u32, value: u32) void {
+    _ = linux.syscall4(.futex, @intFromPtr(word), futex_wait_private, value, 0);
+}
+
+/// Wakes one thread that sleeps on `word`.
+pub fn futexWake(word: *const u32) void {
+    _ = linux.syscall3(.futex, @intFromPtr(word), futex_wake_private, 1);
+}
+
 pub fn yield() void {
     _ = linux.syscall0(.sched_yield);
+}
+
+/// Whether only rt_sigreturn puts everything back: with protection keys the kernel runs handlers
+/// under another PKRU, with shadow stacks it keeps a restore token. Both are x86-64's here.
+pub fn needsSigreturn() bool {
+    return cpu.hasProtectionKeys() or shadowStackEnabled();
+}
+
+fn shadowStackEnabled() bool {
+    const arch_shstk_status = 0x5005;
+    var features: u64 = 0;
+    const result = linux.syscall2(.arch_prctl, arch_shstk_status, @intFromPtr(&features));
+    return !failed(result) and features & 1 != 0;
 }
 
 /// Queues `info` to this very thread again, as it was. The kernel allows any code to oneself.

@@ -18,9 +18,13 @@
 const std = @import("std");
 const barrier = @import("x86_64_barrier.zig");
 const entry = @import("x86_64_entry.zig");
+const stack = @import("x86_64_stack.zig");
 const assert = std.debug.assert;
 
-pub const slots_max = 1024;
+const register_thunks_max = 1024;
+/// Register thunks first, then stack thunks.
+pub const slots_max = register_thunks_max + stack.stack_thunks_max;
+pub const first_stack_slot = register_thunks_max;
 
 /// What a thunk calls. Threads read `entry` at any time, so it is stored atomically.
 pub const Slot = extern struct {
@@ -31,12 +35,22 @@ pub const Slot = extern struct {
     signals: u32 = 0,
     /// Signals to catch also when the library sent them to itself.
     raised: u32 = 0,
-    /// Thread-table key of the owner, 0 when free.
-    owner: u64 = 0,
+    /// Bytes of stack arguments, a multiple of 16; only for stack thunks and call blocks.
+    stack_bytes: u32 = 0,
+    /// How many wrappers use it on all threads, and `propagate_bit`. 0 when free.
+    state: u32 = 0,
+
+    /// Set in `state` when no exception of the call is to be caught.
+    pub const propagate_bit: u32 = 1 << 31;
 
     comptime {
-        assert(@sizeOf(Slot) == 32); // The assembly below indexes with it.
+        assert(@sizeOf(Slot) == 32); // The assembly indexes with it.
         assert(@offsetOf(Slot, "target") == 8);
+        assert(@offsetOf(Slot, "stack_bytes") == 24);
+    }
+
+    pub fn propagates(slot: *const Slot) bool {
+        return slot.state & propagate_bit != 0;
     }
 };
 
@@ -89,7 +103,7 @@ comptime {
         \\  .zero 8
         \\.p2align 6
         \\fl_slots:
-        \\  .zero 32 * 1024
+        \\  .zero 32 * (1024 + 256)
         \\
         \\.text
         \\.altmacro
@@ -388,7 +402,7 @@ extern fn fl_resolve_offset() callconv(.c) u64;
 extern fn fl_descriptor_argument() callconv(.c) u64;
 
 pub fn thunkAddress(index: u32) u64 {
-    assert(index < slots_max);
+    if (index >= first_stack_slot) return stack.stackThunkAddress(index - first_stack_slot);
     return @intFromPtr(&fl_thunks) + 16 * @as(u64, index);
 }
 
@@ -399,8 +413,11 @@ pub fn slotIndex(slot: u64) ?u32 {
     return @intCast((slot - base) / @sizeOf(Slot));
 }
 
-pub fn returnAddress() u64 {
-    return @intFromPtr(&fl_return);
+/// The word that lies below a recovery frame while its call runs, and how far below. `slot` is the
+/// frame's.
+pub fn returnAddress(slot: *const Slot, by_registers: bool) struct { distance: u64, value: u64 } {
+    if (by_registers) return .{ .distance = 8, .value = @intFromPtr(&fl_return) };
+    return .{ .distance = @as(u64, slot.stack_bytes) + 8, .value = stack.stackReturnAddress() };
 }
 pub fn landing() u64 {
     return @intFromPtr(&fl_landing);
@@ -418,8 +435,17 @@ pub fn descriptorArgument() u64 {
     return fl_descriptor_argument();
 }
 
+pub const block_slot = stack.block_slot;
+pub const block_integers = stack.block_integers;
+pub const block_floats = stack.block_floats;
+pub const block_stack = stack.block_stack;
+pub const block_stack_bytes = stack.block_stack_bytes;
+pub const callRegisters = stack.callRegisters;
+pub const jump = stack.jump;
 pub const barriers_max = barrier.barriers_max;
-pub const barrier_targets = &barrier.fl_barrier_targets;
+pub const Barrier = barrier.Barrier;
+pub const barrier_table = &barrier.fl_barrier_targets;
+pub const returnZero = barrier.returnZero;
 pub const barrierAddress = barrier.barrierAddress;
 pub const handlerEntry = entry.handlerEntry;
 pub const restorer = entry.restorer;

@@ -25,7 +25,7 @@ comptime {
         \\.globl fl_barrier_targets
         \\.hidden fl_barrier_targets
         \\fl_barrier_targets:
-        \\  .zero 8 * 1024
+        \\  .zero 16 * 1024
         \\
         \\.section .rodata
         \\.p2align 2
@@ -37,7 +37,7 @@ comptime {
         \\.text
         \\.altmacro
         \\.macro FL_BARRIER i
-        \\  leaq fl_barrier_targets + 8 * \i(%rip), %r11
+        \\  leaq fl_barrier_targets + 16 * \i(%rip), %r11
         \\  jmp fl_barrier_body
         \\.p2align 4, 0xcc
         \\.endm
@@ -63,6 +63,12 @@ comptime {
         \\.type fl_barrier_body, @function
         \\fl_barrier_body:
         \\  .cfi_startproc
+        \\  movq 8(%r11), %rax
+        \\  testq %rax, %rax
+        \\  jz 4f
+        \\  cmpq %fs:0, %rax
+        \\  jne 3f
+        \\4:
         \\  pushq %rbp
         \\  .cfi_def_cfa_offset 16
         \\  .cfi_offset %rbp, -16
@@ -121,13 +127,48 @@ comptime {
         \\  movq %rax, %rbx
         \\  jmp 1b
         \\  .cfi_endproc
+        // Reached from a thread that does not own the callback.
+        \\3:
+        \\  movq %r11, %rdi
+        \\  subq $8, %rsp
+        \\  call fl_foreign_callback
+        \\  addq $8, %rsp
+        \\  jmp fl_return_zero
         \\.size fl_barrier_body, . - fl_barrier_body
+        //
+        // What a closed callback is.
+        \\.globl fl_return_zero
+        \\.hidden fl_return_zero
+        \\.type fl_return_zero, @function
+        \\fl_return_zero:
+        \\  xorl %eax, %eax
+        \\  pxor %xmm0, %xmm0
+        \\  ret
+        \\.size fl_return_zero, . - fl_return_zero
     );
 }
 
 extern fn fl_barriers() callconv(.c) void;
-/// What each barrier calls; 0 when it is free.
-pub extern var fl_barrier_targets: [barriers_max]u64;
+/// What a barrier stands in front of.
+pub const Barrier = extern struct {
+    /// 0 when the barrier was never used.
+    target: u64,
+    /// Thread-table key of the only thread that may call it; 0 when any may.
+    owner: u64,
+
+    comptime {
+        assert(@sizeOf(Barrier) == 16); // The assembly indexes with it.
+        assert(@offsetOf(Barrier, "owner") == 8);
+    }
+};
+
+pub extern var fl_barrier_targets: [barriers_max]Barrier;
+extern fn fl_return_zero() callconv(.c) void;
+
+/// A function that returns 0 of any type and does nothing.
+pub fn returnZero() u64 {
+    return @intFromPtr(&fl_return_zero);
+}
 
 pub fn barrierAddress(index: u32) u64 {
     assert(index < barriers_max);

@@ -1,0 +1,25 @@
+//! What the CPU has, as CPUID tells on x86-64 (Intel SDM volume 2, CPUID).
+
+/// Whether the kernel has protection keys switched on: leaf 7, ECX bit 4 (OSPKE).
+pub fn hasProtectionKeys() bool {
+    if (cpuid(0).eax < 7) return false;
+    return cpuid(7).ecx & (1 << 4) != 0;
+}
+
+const Leaf = struct { eax: u32, ebx: u32, ecx: u32, edx: u32 };
+
+fn cpuid(leaf: u32) Leaf {
+    var eax: u32 = undefined;
+    var ebx: u32 = undefined;
+    var ecx: u32 = undefined;
+    var edx: u32 = undefined;
+    asm volatile ("cpuid"
+        : [eax] "={eax}" (eax),
+          [ebx] "={ebx}" (ebx),
+          [ecx] "={ecx}" (ecx),
+          [edx] "={edx}" (edx),
+        : [leaf] "{eax}" (leaf),
+          [subleaf] "{ecx}" (@as(u32, 0)),
+    );
+    return .{ .eax = eax, .ebx = ebx, .ecx = ecx, .edx = edx };
+}
