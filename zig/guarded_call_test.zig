@@ -112,11 +112,14 @@ test "results reach the caller and the record" {
 }
 
 var guard_in_callback: u64 = 1;
+var open_in_callback = false;
+var slot_of_callback: u32 = 0;
 var control_in_callback: u32 = 0;
 
 fn callback(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64, h: u64) callconv(.c) u64 {
     const thread = threads.current().?;
     guard_in_callback = thread.local.guard;
+    open_in_callback = slots.inFlight(slot_of_callback);
     control_in_callback = asm volatile ("stmxcsr -8(%%rsp)\n movl -8(%%rsp), %[result]"
         : [result] "=r" (-> u32),
         :
@@ -143,9 +146,11 @@ test "a barrier hides the recovery point, passes stack arguments and gives defau
     const thread = try setUp();
     const index = slots.open(@intFromPtr(&callThenFault), signals.mask_default, 0).?;
     const thunk: *const fn (u64) callconv(.c) u64 = @ptrFromInt(trampoline.thunkAddress(index));
+    slot_of_callback = index;
     _ = thunk(barriers.of(@intFromPtr(&callback)).?);
     try expectEqual(.exception, record.pending); // The sum was right, and the guard was back.
-    try expectEqual(0, guard_in_callback);
+    try expectEqual(trampoline.ThreadLocal.barrier_bit, guard_in_callback & 15);
+    try expect(open_in_callback);
     try expectEqual(0x1f80, control_in_callback & 0xffc0);
     slots.close(index);
     slots.release(index);

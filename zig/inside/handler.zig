@@ -65,7 +65,8 @@ fn recover(
     synchronous: bool,
 ) bool {
     const guard = thread.local.guard;
-    if (guard == 0 or thread.record == 0) return false;
+    if (guard == 0 or guard & trampoline.ThreadLocal.barrier_bit != 0) return false;
+    if (thread.record == 0) return false;
     const point = recoveryFrame(thread, guard) orelse return false;
     const index = trampoline.slotIndex(point.slot) orelse return false;
     const slot = &trampoline.fl_slots[index];

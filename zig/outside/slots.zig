@@ -64,6 +64,11 @@ pub fn inFlight(index: u32) bool {
     const thread = threads.current() orelse return false;
     var guard = thread.local.guard;
     while (guard != 0) {
+        if (guard & trampoline.ThreadLocal.barrier_bit != 0) {
+            const enclosing: *const u64 = @ptrFromInt(guard - trampoline.ThreadLocal.barrier_bit);
+            guard = enclosing.*;
+            continue;
+        }
         const point: *const trampoline.RecoveryFrame = @ptrFromInt(guard);
         if (point.slot == @intFromPtr(&table[index])) return true;
         guard = point.previous;

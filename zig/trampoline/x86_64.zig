@@ -62,10 +62,13 @@ pub const RecoveryFrame = extern struct {
 
 /// The thread-local words. Sixteen bytes, so that glibc and musl can place them in static TLS.
 pub const ThreadLocal = extern struct {
-    /// Innermost recovery frame; 0 when no guarded call runs, or above a barrier.
+    /// Innermost recovery frame; 0 when no guarded call runs. With `barrier_bit`, a barrier's frame:
+    /// nothing may be recovered above it.
     guard: u64,
     /// The thread's `abi.ThreadRecord`; 0 before attach.
     record: u64,
+
+    pub const barrier_bit = 1;
 };
 
 comptime {

@@ -4,6 +4,9 @@
 //! function runs and puts it back afterwards. It also gives the function the default floating-point
 //! control state, which JavaScript engines rely on, and restores the caller's.
 //!
+//! The guard then points at the barrier's own frame, which holds the enclosing guard, with the lowest
+//! bit set: no recovery point, but the open calls below can still be found.
+//!
 //! The signature is not known here: all argument registers pass through, and a fixed window of the
 //! caller's stack arguments is copied.
 
@@ -69,7 +72,7 @@ comptime {
         \\  .cfi_offset %rbx, -24
         \\  pushq %r12
         \\  .cfi_offset %r12, -32
-        \\  subq $16 + 128, %rsp
+        \\  subq $32 + 128, %rsp
         \\  stmxcsr -24(%rbp)
         \\  fnstcw -20(%rbp)
         \\  movq fl_tls_offset(%rip), %rbx
@@ -77,7 +80,9 @@ comptime {
         \\  jz 2f
         \\1:
         \\  movq %fs:(%rbx), %r12
-        \\  movq $0, %fs:(%rbx)
+        \\  movq %r12, -32(%rbp)
+        \\  leaq -32 + 1(%rbp), %rax
+        \\  movq %rax, %fs:(%rbx)
         \\  ldmxcsr fl_default_control(%rip)
         \\  fldcw fl_default_control + 4(%rip)
         \\  movups 16(%rbp), %xmm8
