@@ -18,6 +18,8 @@
  * @module
  */
 export { capabilities, type Capability, type CapabilityName } from "./lib/capabilities.ts";
+export { callable } from "./lib/callable.ts";
+export { type Callback, callback } from "./lib/callback.ts";
 export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
 export {
   type CallOptions,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describeValue } from "./describe_value.ts";
 import type { GuardedSignature } from "./guarded_call.ts";
 import {
   nativeTypeNames,
@@ -24,6 +25,17 @@ export interface ParsedDefinition {
   readonly caught: number;
   /** Signals caught also when the library raised them. */
   readonly raised: number;
+  /** Nothing is caught: hooks and the process decide. */
+  readonly propagate: boolean;
+  /** The call runs on another thread. */
+  readonly nonblocking: boolean;
+  /** Bytes of arguments beyond the registers, a multiple of 16. */
+  readonly stackBytes: number;
+}
+
+/** What call options say. */
+export interface ParsedOptions extends SignalMasks {
+  readonly propagate: boolean;
 }
 
 /** Bits of the signals to catch, by who raised them. */
@@ -39,13 +51,14 @@ const defaultMasks: SignalMasks = Object.freeze({
 
 const integerRegisters = 6;
 const floatRegisters = 8;
-const optionNames: ReadonlySet<string> = new Set(["signals"]);
+const optionNames: ReadonlySet<string> = new Set(["signals", "exceptions"]);
 const definitionNames: ReadonlySet<string> = new Set([
   ...optionNames,
   "parameters",
   "result",
   "name",
   "optional",
+  "nonblocking",
 ]);
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -76,13 +89,26 @@ export function parseSignals(
   return { caught: mask, raised: mask };
 }
 
-/** The masks of a library's options. */
-export function parseOptions(options: unknown, library: string): SignalMasks {
-  if (options === undefined) return defaultMasks;
+function parseExceptions(exceptions: unknown, inherited: boolean, what: string): boolean {
+  if (exceptions === undefined) return inherited;
+  if (exceptions === "throw" || exceptions === "propagate") return exceptions === "propagate";
+  throw new TypeError(
+    `Cannot use ${what} as "exceptions" is ${
+      describeValue(exceptions)
+    }: use "throw" or "propagate"`,
+  );
+}
+
+/** A library's options. */
+export function parseOptions(options: unknown, library: string): ParsedOptions {
+  if (options === undefined) return { ...defaultMasks, propagate: false };
   const what = `the options for ${library}`;
   if (!isRecord(options)) throw new TypeError(`Cannot use ${what} as they are not an object`);
   refuseUnknown(options, optionNames, what);
-  return parseSignals(options.signals);
+  return {
+    ...parseSignals(options.signals),
+    propagate: parseExceptions(options.exceptions, false, what),
+  };
 }
 
 function describeType(type: unknown): string {
@@ -107,14 +133,15 @@ function parseParameters(parameters: unknown, what: string): ParameterCodec[] {
     if (codec === undefined) throw unknownType(what, `parameter ${index + 1}`, type);
     return codec;
   });
-  const floats = codecs.filter(({ register }) => register === "float").length;
-  if (floats > floatRegisters || codecs.length - floats > integerRegisters) {
-    throw new TypeError(
-      `Cannot define ${what} as it takes ${codecs.length - floats} integers and ${floats} ` +
-        `floating-point numbers: at most ${integerRegisters} and ${floatRegisters} are supported`,
-    );
-  }
   return codecs;
+}
+
+/** What does not fit into registers takes a stack word each; the stack stays 16-byte aligned. */
+function stackBytes(codecs: readonly ParameterCodec[]): number {
+  const floats = codecs.filter(({ register }) => register === "float").length;
+  const integers = codecs.length - floats;
+  const words = Math.max(0, floats - floatRegisters) + Math.max(0, integers - integerRegisters);
+  return 16 * Math.ceil(words / 2);
 }
 
 function parseResult(result: unknown, what: string): ResultCodec {
@@ -133,24 +160,29 @@ export function parseDefinition(
   key: string,
   definition: unknown,
   library: string,
-  inherited: SignalMasks,
+  inherited: ParsedOptions,
 ): ParsedDefinition {
   const what = `${key}() of ${library}`;
   if (!isRecord(definition)) {
     throw new TypeError(`Cannot define ${what} as its definition is not an object`);
   }
   refuseUnknown(definition, definitionNames, `the definition of ${what}`);
-  const { parameters = [], result = "void", name = key, optional = false, signals } = definition;
+  const { parameters = [], result = "void", name = key, signals } = definition;
+  const { optional = false, nonblocking = false } = definition;
   if (typeof name !== "string" || name === "" || name.includes("\0")) {
     throw new TypeError(`Cannot define ${what} as its name is not a symbol's name`);
   }
-  if (typeof optional !== "boolean") {
-    throw new TypeError(`Cannot define ${what} as "optional" is neither true nor false`);
+  for (const [option, value] of Object.entries({ optional, nonblocking })) {
+    if (typeof value === "boolean") continue;
+    throw new TypeError(`Cannot define ${what} as "${option}" is neither true nor false`);
   }
   const codecs = parseParameters(parameters, what);
   return {
     key,
-    optional,
+    optional: optional === true,
+    nonblocking: nonblocking === true,
+    propagate: parseExceptions(definition.exceptions, inherited.propagate, what),
+    stackBytes: stackBytes(codecs),
     signature: {
       library,
       symbol: name,
@@ -166,7 +198,7 @@ export function parseDefinition(
 export function parseDefinitions(
   symbols: unknown,
   library: string,
-  inherited: SignalMasks,
+  inherited: ParsedOptions,
 ): ParsedDefinition[] {
   if (!isRecord(symbols)) {
     throw new TypeError(

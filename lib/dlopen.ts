@@ -6,19 +6,19 @@
 import { fileURLToPath } from "node:url";
 import { type ParsedDefinition, parseDefinitions, parseOptions } from "./definition.ts";
 import { FaultlineError } from "./faultline_error.ts";
-import { type GuardedFunction, guardedFunction } from "./guarded_call.ts";
-import { checkStatus, type Native, native } from "./native.ts";
-import type {
-  NativeArgument,
-  NativeResult,
-  NativeType,
-  PointerConversions,
-} from "./native_type.ts";
-import { type BoundThunks, LibraryOpenError, type OpenedLibrary } from "./runtime/types.ts";
+import { type GuardedFunctions, guardedFunctions } from "./guarded_functions.ts";
+import { type Native, native } from "./native.ts";
+import type { NativeArgument, NativeResult, NativeType } from "./native_type.ts";
+import { LibraryOpenError, type OpenedLibrary } from "./runtime/types.ts";
 import type { SignalName } from "./signal_table.ts";
 
 /** How exceptions of a call are treated; for a symbol, or for all symbols of a library. */
 export interface CallOptions {
+  /**
+   * "propagate": nothing is caught, the exception goes on to whoever had the signal before. Default
+   * "throw".
+   */
+  readonly exceptions?: "throw" | "propagate";
   /**
    * What to catch, in place of the default: SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP, when the
    * kernel raised them. A signal named here is caught also when the library raises it itself
@@ -33,6 +33,8 @@ export interface ForeignFunction extends CallOptions {
   readonly result?: NativeType;
   /** Name in the library, when it differs from the key. */
   readonly name?: string;
+  /** A promise; the call runs on another thread. */
+  readonly nonblocking?: boolean;
   /** A missing symbol becomes undefined instead of an error at open. */
   readonly optional?: boolean;
 }
@@ -47,7 +49,8 @@ export type ForeignCall<F> = PortableCall<
 >;
 type PortableCall<F, P> = (
   ...args: P extends readonly unknown[] ? { -readonly [I in keyof P]: NativeArgument<P[I]> } : []
-) => F extends { readonly result: infer R } ? NativeResult<R> : void;
+) => F extends { readonly nonblocking: true } ? Promise<ResultOf<F>> : ResultOf<F>;
+type ResultOf<F> = F extends { readonly result: infer R } ? NativeResult<R> : void;
 type OptionalSymbol<F> = F extends { readonly optional: true } ? ForeignCall<F> | undefined
   : ForeignCall<F>;
 
@@ -125,28 +128,15 @@ function openLibrary(file: string, { runtime, functions }: Native): OpenedLibrar
   }
 }
 
-/** Frees the slots of functions that were collected without being closed. */
-const collected = new FinalizationRegistry<number>((slot) => releaseSlot(native(), slot));
-
-function releaseSlot({ functions }: Native, slot: number): void {
-  functions.fl_slot_close!(slot);
-  functions.fl_slot_release!(slot);
-}
-
-/** One handle on a library: its slots, its wrappers, and their end. */
+/** One handle on a library. */
 class GuardedLibrary implements Disposable {
   readonly symbols: Readonly<Record<string, unknown>>;
-  readonly #native: Native;
   readonly #library: OpenedLibrary;
-  readonly #slots: number[] = [];
-  readonly #wrappers: GuardedFunction[] = [];
-  readonly #tokens: object[] = [];
-  #thunks: BoundThunks = { functions: [], close: () => {} };
+  readonly #functions: GuardedFunctions;
   #exceptionCount = 0;
   #closed = false;
 
   constructor(ready: Native, library: OpenedLibrary, definitions: readonly ParsedDefinition[]) {
-    this.#native = ready;
     this.#library = library;
     const addresses = library.symbolAddresses(definitions.map(({ signature }) => signature.symbol));
     const found = definitions.filter((definition, index) => {
@@ -159,16 +149,11 @@ class GuardedLibrary implements Disposable {
       );
     });
     const targets = addresses.filter((address) => address !== null);
-    try {
-      this.#openSlots(found, targets);
-      this.#bind(found);
-    } catch (error) {
-      this.#releaseSlots();
-      throw error;
-    }
-    const wrappers = new Map(found.map(({ key }, index) => [key, this.#wrappers[index]!.call]));
+    const count = (): void => void this.#exceptionCount++;
+    this.#functions = guardedFunctions(ready, found, targets, count);
+    const byKey = new Map(found.map(({ key }, at) => [key, this.#functions.functions[at]]));
     this.symbols = Object.freeze(
-      Object.fromEntries(definitions.map(({ key }) => [key, wrappers.get(key)])),
+      Object.fromEntries(definitions.map(({ key }) => [key, byKey.get(key)])),
     );
   }
 
@@ -179,7 +164,7 @@ class GuardedLibrary implements Disposable {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const wrapper of this.#wrappers) wrapper.close();
+    this.#functions.close();
     this.#finish();
   }
 
@@ -187,82 +172,13 @@ class GuardedLibrary implements Disposable {
     this.close();
   }
 
-  #openSlots(definitions: readonly ParsedDefinition[], targets: readonly bigint[]): void {
-    const { functions } = this.#native;
-    definitions.forEach(({ signature, caught, raised }, index) => {
-      const slot = functions.fl_slot_open!(targets[index]!, caught, raised) as number;
-      checkStatus(slot, `Cannot guard ${signature.symbol}() of ${signature.library}`);
-      this.#slots.push(slot);
-    });
-  }
-
-  #bind(definitions: readonly ParsedDefinition[]): void {
-    const { runtime, functions, path } = this.#native;
-    const thunks = definitions.map(({ signature }, index) => ({
-      index: this.#slots[index]!,
-      address: functions.fl_thunk_address!(this.#slots[index]!) as bigint,
-      parameters: signature.parameters.map(({ ctype }) => ctype),
-      result: runtime.voidResults ? "void" as const : signature.result.ctype,
-    }));
-    this.#thunks = runtime.bindThunks(path, thunks);
-    const pointers = pointerConversions(this.#native);
-    const count = (): void => void this.#exceptionCount++;
-    definitions.forEach(({ signature }, index) => {
-      const target = this.#thunks.functions[index]!;
-      const wrapper = guardedFunction(signature, target, this.#native, pointers, count);
-      const token = {};
-      collected.register(wrapper.call, this.#slots[index]!, token);
-      this.#wrappers.push(wrapper);
-      this.#tokens.push(token);
-    });
-  }
-
-  #releaseSlots(): void {
-    for (const token of this.#tokens) collected.unregister(token);
-    for (const slot of this.#slots) releaseSlot(this.#native, slot);
-  }
-
   /** Unloads once no call is in flight: one may be when a callback of it closes the library. */
   #finish(): void {
-    const { functions } = this.#native;
-    if (this.#slots.some((slot) => functions.fl_slot_in_flight!(slot) !== 0)) {
+    if (this.#functions.inFlight()) {
       setTimeout(() => this.#finish(), 1);
       return;
     }
-    this.#releaseSlots();
-    this.#thunks.close();
+    this.#functions.release();
     this.#library.close();
   }
-}
-
-function pointerConversions(ready: Native): PointerConversions {
-  const { runtime, functions } = ready;
-  return {
-    isPointer: runtime.isPointer,
-    barrierOf: (pointer) => barrierOf(ready, pointer),
-    pointerTo: (view) => runtime.pointerTo(view, functions),
-    pointerFrom: (address) => runtime.pointerFrom(address, functions),
-    bufferArgument: runtime.bufferArgument,
-  };
-}
-
-/** Barriers by the pointer value that was passed, so that a call pays for them once. */
-const barriersByNumber = new Map<number, unknown>();
-const barriersByObject = new WeakMap<object, unknown>();
-
-function barrierOf({ runtime, functions }: Native, pointer: unknown): unknown {
-  const cache = typeof pointer === "number" ? barriersByNumber : barriersByObject;
-  const known = cache.get(pointer as number & object);
-  if (known !== undefined) return known;
-  const address = runtime.addressOf(pointer, functions);
-  const barrier = functions.fl_barrier!(address) as bigint;
-  if (address !== 0n && barrier === 0n) {
-    throw new Error(
-      "Cannot pass another function to native code as every barrier is taken: pass the same " +
-        "function again instead of making a new one for each call",
-    );
-  }
-  const value = runtime.pointerFrom(barrier, functions);
-  if (value !== null) cache.set(pointer as number & object, value);
-  return value;
 }

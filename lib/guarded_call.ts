@@ -8,10 +8,12 @@
  * @module
  */
 import { pending, threadRecordLayout } from "./abi.ts";
+import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { type Native, takeException, type ThreadRecord } from "./native.ts";
 import type { ParameterCodec, PointerConversions, RecordView, ResultCodec } from "./native_type.ts";
+import { hasThrown, takeThrown } from "./thrown.ts";
 import type { CFunction } from "./runtime/types.ts";
 
 /** The call that an exception ends, and the signature of it. */
@@ -27,6 +29,8 @@ export interface GuardedSignature {
 export interface GuardedFunction {
   readonly call: CFunction;
   close(): void;
+  /** Whether a call is open that its slot does not show. */
+  inFlight(): boolean;
 }
 
 const pendingIndex = threadRecordLayout.pending.offset / 4;
@@ -38,24 +42,14 @@ interface Parts {
   readonly convert: readonly ((value: unknown) => unknown)[];
   /** Throws the error that the first wrong argument deserves. */
   readonly reject: (values: readonly unknown[]) => never;
-  /** The error of a call that left something pending. */
-  readonly take: () => Error;
+  /** What a call that left something pending has to throw: any value, if a callback threw it. */
+  readonly take: () => unknown;
   readonly pointerFrom: (address: bigint) => unknown;
   readonly closed: CFunction;
 }
 
-function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "object" && value !== null) {
-    const { constructor } = value;
-    return typeof constructor === "function" ? `an object (${constructor.name})` : "an object";
-  }
-  return typeof value === "function" ? "a function" : String(value);
-}
-
 /** Converts one argument; a refusal names the call, the position, the type and the value. */
-function converter(
+export function converter(
   { symbol, library, parameters, parameterTypes }: GuardedSignature,
   pointers: PointerConversions,
   index: number,
@@ -70,7 +64,9 @@ function converter(
       const Kind = error instanceof RangeError ? RangeError : TypeError;
       throw new Kind(
         `Cannot call ${symbol}() of ${library} as its argument ${index + 1} of ` +
-          `${parameters.length} (${type}) ${error.message}: current value is ${describe(value)}`,
+          `${parameters.length} (${type}) ${error.message}: current value is ${
+            describeValue(value)
+          }`,
       );
     }
   };
@@ -85,8 +81,6 @@ function makeParts(
 ): Parts {
   const { record } = native;
   const { library, symbol, parameters } = signature;
-  const closedError = (): FaultlineError =>
-    new FaultlineError("CLOSED", `Cannot call ${symbol}() of ${library} as it was closed`);
   const convert = parameters.map((_, index) => converter(signature, pointers, index));
   const call = Object.freeze({ library, symbol });
   return {
@@ -100,16 +94,33 @@ function makeParts(
     take: () => {
       const state = record.u32[pendingIndex];
       record.u32[pendingIndex] = pending.none;
-      if (state !== pending.exception) return closedError();
-      caught();
-      const { chunk, offset } = takeException(native);
-      return new HardwareException({ chunk, offset, call });
+      if (state === pending.exception) caught();
+      const { chunk, offset } = state === pending.exception ? takeException(native) : nothing;
+      // What a callback threw came first, whatever the native code ran into after it.
+      if (hasThrown()) return takeThrown();
+      if (state === pending.exception) return new HardwareException({ chunk, offset, call });
+      return state === pending.foreign ? foreignError(signature) : closedError(signature);
     },
     pointerFrom: pointers.pointerFrom,
     closed: () => {
-      throw closedError();
+      throw closedError(signature);
     },
   };
+}
+
+const nothing = { chunk: new Uint8Array(0), offset: 0 };
+
+/** The error of a call after `close()`. */
+export function closedError({ library, symbol }: GuardedSignature): FaultlineError {
+  return new FaultlineError("CLOSED", `Cannot call ${symbol}() of ${library} as it was closed`);
+}
+
+/** The error of a call whose native code reached a callback from another thread. */
+export function foreignError({ library, symbol }: GuardedSignature): TypeError {
+  return new TypeError(
+    `Cannot run a callback that ${symbol}() of ${library} reached from another thread: call it ` +
+      "from the thread that made it",
+  );
 }
 
 function resultSource(codec: ResultCodec, returned: boolean): string {
@@ -147,6 +158,7 @@ return {
     ${resultSource(result, returned)}
   },
   close: function () { target = closed; },
+  inFlight: function () { return false; },
 };`;
 }
 
@@ -172,6 +184,7 @@ function plainWrapper(
     close: () => {
       target = parts.closed;
     },
+    inFlight: () => false,
   };
 }
 
@@ -201,6 +214,5 @@ export function guardedFunction(
     if (!(error instanceof EvalError)) throw error;
     wrapper = plainWrapper(signature, returned, parts);
   }
-  Object.defineProperty(wrapper.call, "name", { value: signature.symbol, configurable: true });
   return wrapper;
 }

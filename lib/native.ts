@@ -19,8 +19,8 @@ export interface Native {
   readonly record: ThreadRecord;
 }
 
-/** Views over this thread's record, which the trampoline and the handler write. */
-export interface ThreadRecord {
+/** Views over a record, which the trampoline and the handler write. */
+export interface RecordViews {
   readonly i8: Int8Array;
   readonly u8: Uint8Array;
   readonly i16: Int16Array;
@@ -31,6 +31,10 @@ export interface ThreadRecord {
   readonly u64: BigUint64Array;
   readonly f32: Float32Array;
   readonly f64: Float64Array;
+}
+
+/** This thread's record. */
+export interface ThreadRecord extends RecordViews {
   /** Where the handler writes exceptions now; referenced here, so that it stays alive. */
   chunk: Uint8Array;
 }
@@ -118,6 +122,11 @@ function replaceChunk(functions: NativeFunctions, record: ThreadRecord): void {
   record.chunk = chunk;
 }
 
+/** The most bytes that the handler writes for one exception. */
+export function exceptionSizeMax({ record }: Native): number {
+  return record.u32[exceptionMaxIndex]!;
+}
+
 /**
  * Takes the pending exception: where the handler wrote it. The bytes stay valid as long as the
  * chunk is referenced; a chunk without room for another exception is replaced, never written again.
@@ -135,6 +144,11 @@ export function takeException(
 function createRecord(): ThreadRecord {
   // Shared memory never moves and is never detached: native code keeps its address.
   const buffer = new SharedArrayBuffer(threadRecordLayout.byteLength);
+  return { ...recordViews(buffer), chunk: new Uint8Array(0) };
+}
+
+/** Views over a record, which may be the head of a call block. */
+export function recordViews(buffer: ArrayBufferLike): RecordViews {
   return {
     i8: new Int8Array(buffer),
     u8: new Uint8Array(buffer),
@@ -146,7 +160,6 @@ function createRecord(): ThreadRecord {
     u64: new BigUint64Array(buffer),
     f32: new Float32Array(buffer),
     f64: new Float64Array(buffer),
-    chunk: new Uint8Array(0),
   };
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { BrandedCallback } from "./callback_brand.ts";
 import type { CType } from "./runtime/types.ts";
 
 /**
@@ -48,7 +49,7 @@ export type NativeBuffer = ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
 export type NativeArgument<T> = T extends "bool" ? boolean
   : T extends "i64" | "u64" | "isize" | "usize" ? number | bigint
   : T extends "address" ? bigint | null
-  : T extends "pointer" | "function" ? Pointer | NativeBuffer
+  : T extends "pointer" | "function" ? Pointer | NativeBuffer | BrandedCallback
   : T extends "buffer" ? NativeBuffer | null
   : number;
 
@@ -66,6 +67,8 @@ export interface PointerConversions {
   pointerFrom(address: bigint): unknown;
   /** The barrier in front of a function: recovery must not cross what it runs. */
   barrierOf(pointer: unknown): unknown;
+  /** The pointer of a callback; undefined for other values. A closed one: `TypeError`. */
+  callbackPointer(value: unknown): unknown;
   /** The value for a `buffer` parameter. */
   bufferArgument(view: ArrayBufferView): unknown;
 }
@@ -164,7 +167,9 @@ const pointerCodec: ParameterCodec = {
   convert: (value, pointers) => {
     if (value === null || pointers.isPointer(value)) return value;
     if (isBuffer(value)) return pointers.pointerTo(viewOf(value));
-    throw new TypeError("takes a pointer of this runtime, a buffer or null");
+    const callback = pointers.callbackPointer(value);
+    if (callback !== undefined) return callback;
+    throw new TypeError("takes a pointer of this runtime, a buffer, a callback or null");
   },
 };
 
@@ -281,6 +286,13 @@ export function parameterCodec(type: unknown): ParameterCodec | undefined {
 export function resultCodec(type: unknown): ResultCodec | undefined {
   if (typeof type !== "string" || !Object.hasOwn(resultCodecs, type)) return undefined;
   return resultCodecs[type as NativeType];
+}
+
+/** How a callback's parameter of a type arrives; undefined for a type that is not known. */
+export function incomingType(type: unknown): CType | undefined {
+  const codec = parameterCodec(type);
+  if (codec === undefined) return undefined;
+  return codec.ctype === "pointer" || codec.ctype === "buffer" ? "u64" : codec.ctype;
 }
 
 /** The names of all types, for error messages. */

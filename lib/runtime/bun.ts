@@ -3,12 +3,14 @@
  *
  * @module
  */
+import { callBlockLayout, nativeStatus } from "../abi.ts";
 import {
   type BoundThunks,
   type CFunction,
   type CSignature,
   type CType,
   LibraryOpenError,
+  type NativeCallback,
   type NativeFunctions,
   type OpenedLibrary,
   type Runtime,
@@ -29,6 +31,14 @@ interface BunFfi {
   dlopen(path: string, symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   linkSymbols(symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   ptr(view: ArrayBufferView): number;
+  readonly JSCallback: new (body: CFunction, options: BunCallbackOptions) => BunCallback;
+}
+interface BunCallbackOptions extends BunSignature {
+  readonly threadsafe?: boolean;
+}
+interface BunCallback {
+  readonly ptr: number;
+  close(): void;
 }
 
 // `u64_fast` would return a number when the value is small; `ptr` takes views without a detour.
@@ -86,16 +96,54 @@ function bindThunks(_path: string, thunks: readonly ThunkBinding[]): BoundThunks
   const { linkSymbols } = ffi();
   const library = linkSymbols(
     Object.fromEntries(
-      thunks.map((thunk) => [
-        `fl_t${thunk.index}`,
+      thunks.map((thunk, index) => [
+        `f${index}`,
         { ...signature(thunk), ptr: Number(thunk.address) },
       ]),
     ),
   );
   return {
-    functions: thunks.map((thunk) => library.symbols[`fl_t${thunk.index}`]!),
+    functions: thunks.map((_, index) => library.symbols[`f${index}`]!),
     close: () => library.close(),
   };
+}
+
+function createCallback(definition: CSignature, body: CFunction): NativeCallback {
+  const { JSCallback } = ffi();
+  const callback = new JSCallback(body, signature(definition));
+  return { address: BigInt(callback.ptr), close: () => callback.close() };
+}
+
+const doneIndex = callBlockLayout.done.offset / 4;
+const waiting = new Map<Uint32Array, (status: number) => void>();
+let doorbell: bigint | undefined;
+let keepAlive: ReturnType<typeof setInterval> | undefined;
+
+/** Resolves whatever is done. Rings can merge, so every block is looked at. */
+function answer(): void {
+  for (const [words, resolve] of waiting) {
+    const done = Atomics.load(words, doneIndex);
+    if (done === 0) continue;
+    waiting.delete(words);
+    resolve(done === 1 ? nativeStatus.ok : nativeStatus.no_memory);
+  }
+  if (waiting.size === 0) clearInterval(keepAlive);
+}
+
+/** One doorbell for the life of the thread: closing one that native code may ring is not safe. */
+function openDoorbell(): bigint {
+  const { JSCallback } = ffi();
+  return BigInt(new JSCallback(answer, { args: [], returns: "void", threadsafe: true }).ptr);
+}
+
+function runBlock(block: Uint8Array, native: NativeFunctions): Promise<number> {
+  doorbell ??= openDoorbell();
+  const words = new Uint32Array(block.buffer, block.byteOffset, block.byteLength / 4);
+  const status = native.fl_submit_block!(block, doorbell) as number;
+  if (status !== nativeStatus.ok) return Promise.resolve(status);
+  // A threadsafe callback does not keep the event loop alive; a pending call has to.
+  if (waiting.size === 0) keepAlive = setInterval(() => {}, 1 << 30);
+  return new Promise((resolve) => waiting.set(words, resolve));
 }
 
 /** Bun, or null elsewhere. */
@@ -114,6 +162,10 @@ export const bun: Runtime | null = "Bun" in globalThis
     // `ptr` refuses empty views, whose address is not wanted anyway.
     bufferArgument: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : view,
     pointerTo: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : ffi().ptr(view),
+    addressOfBuffer: (view: ArrayBufferView): bigint =>
+      view.byteLength === 0 ? 0n : BigInt(ffi().ptr(view)),
+    createCallback,
+    runBlock,
     addressOf: (pointer: unknown): bigint => BigInt(pointer as number),
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>

@@ -8,6 +8,7 @@ import {
   type CFunction,
   type CSignature,
   LibraryOpenError,
+  type NativeCallback,
   type NativeFunctions,
   type OpenedLibrary,
   type Runtime,
@@ -18,6 +19,11 @@ interface DenoDefinition extends Partial<CSignature> {
   readonly name?: string;
   readonly type?: string;
   readonly optional?: boolean;
+  readonly nonblocking?: boolean;
+}
+interface DenoCallback {
+  readonly pointer: object;
+  close(): void;
 }
 interface DenoLibrary {
   readonly symbols: Readonly<Record<string, unknown>>;
@@ -26,6 +32,7 @@ interface DenoLibrary {
 /** The part of the namespace that is used; its own types would be a dependency. */
 interface DenoNamespace {
   dlopen(path: string, symbols: Readonly<Record<string, DenoDefinition>>): DenoLibrary;
+  readonly UnsafeCallback: new (signature: CSignature, body: CFunction) => DenoCallback;
 }
 
 function namespace(): DenoNamespace {
@@ -81,14 +88,38 @@ function openLibrary(path: string, native: NativeFunctions): OpenedLibrary {
 
 function bindThunks(path: string, thunks: readonly ThunkBinding[]): BoundThunks {
   if (thunks.length === 0) return { functions: [], close: () => {} };
-  const definitions = thunks.map(({ index, parameters, result }) => [
-    `fl_t${index}`,
-    { parameters, result },
+  const definitions = thunks.map(({ name, parameters, result }, index) => [
+    `f${index}`,
+    { name, parameters, result },
   ]);
   const library = open(path, Object.fromEntries(definitions));
   return {
-    functions: thunks.map(({ index }) => library.symbols[`fl_t${index}`] as CFunction),
+    functions: thunks.map((_, index) => library.symbols[`f${index}`] as CFunction),
     close: () => library.close(),
+  };
+}
+
+function createCallback(
+  signature: CSignature,
+  body: CFunction,
+  native: NativeFunctions,
+): NativeCallback {
+  let callback: DenoCallback;
+  try {
+    callback = new (namespace().UnsafeCallback)(signature, body);
+  } catch (error) {
+    if (error instanceof Error && error.name === "NotCapable") {
+      throw new Error(
+        "Cannot make a callback as Deno allows it only to programs that may use every native " +
+          "library: run it with --allow-ffi, without a list of paths",
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+  return {
+    address: native.addressOfPointer!(callback.pointer) as bigint,
+    close: () => callback.close(),
   };
 }
 
@@ -104,6 +135,13 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
         ...signatures,
         addressOfPointer: { name: "fl_identity", parameters: ["pointer"], result: "u64" },
         pointerOfAddress: { name: "fl_identity", parameters: ["u64"], result: "pointer" },
+        addressOfBuffer: { name: "fl_identity", parameters: ["buffer"], result: "u64" },
+        callBlockElsewhere: {
+          name: "fl_call_block",
+          parameters: ["buffer"],
+          result: "i32",
+          nonblocking: true,
+        },
         pointerOfBuffer: { name: "fl_identity", parameters: ["buffer"], result: "pointer" },
       });
       return library.symbols as NativeFunctions;
@@ -113,6 +151,11 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
     bufferArgument: (view: ArrayBufferView): unknown => view,
     pointerTo: (view: ArrayBufferView, native: NativeFunctions): unknown =>
       native.pointerOfBuffer!(view),
+    addressOfBuffer: (view: ArrayBufferView, native: NativeFunctions): bigint =>
+      native.addressOfBuffer!(view) as bigint,
+    createCallback,
+    runBlock: (block: Uint8Array, native: NativeFunctions): Promise<number> =>
+      native.callBlockElsewhere!(block) as Promise<number>,
     addressOf: (pointer: unknown, native: NativeFunctions): bigint =>
       native.addressOfPointer!(pointer) as bigint,
     pointerFrom: (address: bigint, native: NativeFunctions): unknown =>

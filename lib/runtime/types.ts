@@ -28,10 +28,18 @@ export type CFunction = (...args: unknown[]) => unknown;
 
 /** A thunk of the native library, to be bound under a signature. */
 export interface ThunkBinding extends CSignature {
+  /** Its exported name. */
+  readonly name: string;
   /** Index of the thunk. */
   readonly index: number;
   /** Its address, for runtimes that bind functions by address. */
   readonly address: bigint;
+}
+
+/** A JavaScript function behind a C address. */
+export interface NativeCallback {
+  readonly address: bigint;
+  close(): void;
 }
 
 /** Thunks that were bound together. */
@@ -73,6 +81,16 @@ export interface Runtime {
   bufferArgument(view: ArrayBufferView): unknown;
   /** What `pointer` parameters take: the runtime's own pointer value for a buffer's address. */
   pointerTo(view: ArrayBufferView, native: NativeFunctions): unknown;
+  /** The address of a view's first byte; 0n when it is empty. */
+  addressOfBuffer(view: ArrayBufferView, native: NativeFunctions): bigint;
+  /** A C function that runs `body` on this thread. Needs, in Deno, an unscoped `--allow-ffi`. */
+  createCallback(
+    signature: CSignature,
+    body: CFunction,
+    native: NativeFunctions,
+  ): NativeCallback;
+  /** Runs a call block on another thread; the status that `fl_call_block` gives. */
+  runBlock(block: Uint8Array, native: NativeFunctions): Promise<number>;
   /** The address of a pointer value of this runtime. */
   addressOf(pointer: unknown, native: NativeFunctions): bigint;
   /** The runtime's own pointer value for an address, null for 0. */

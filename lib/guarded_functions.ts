@@ -1,0 +1,151 @@
+/**
+ * Makes the guarded functions of one handle: takes slots, binds thunks, and knows when all of it can
+ * be given back.
+ *
+ * @module
+ */
+import { nativeStatus } from "./abi.ts";
+import { blockFunction, type BlockTarget, nonblockingFunction } from "./call_block.ts";
+import type { ParsedDefinition } from "./definition.ts";
+import { type GuardedFunction, guardedFunction } from "./guarded_call.ts";
+import { checkStatus, type Native, native } from "./native.ts";
+import type { CFunction } from "./runtime/types.ts";
+import { pointerConversions } from "./pointers.ts";
+import type { BoundThunks, ThunkBinding } from "./runtime/types.ts";
+
+/** Functions that were made together. */
+export interface GuardedFunctions {
+  /** In the order of the definitions. */
+  readonly functions: readonly CFunction[];
+  /** Refuses further calls. */
+  close(): void;
+  /** Whether a call is open on this thread, or waited for. */
+  inFlight(): boolean;
+  /** Gives the slots back. Only after `close`, and when nothing is in flight. */
+  release(): void;
+}
+
+/** Frees the slots of functions that were collected without being closed. */
+const collected = new FinalizationRegistry<number>((slot) => {
+  native().functions.fl_slot_release!(slot);
+});
+
+const registerThunks = 1024;
+
+function thunkName(slot: number): string {
+  return slot < registerThunks ? `fl_t${slot}` : `fl_s${slot - registerThunks}`;
+}
+
+/** A slot for a definition; null when every thunk is taken. */
+function openSlot(definition: ParsedDefinition, target: bigint, ready: Native): number | null {
+  const { caught, raised, propagate, stackBytes, signature } = definition;
+  const slot = ready.functions.fl_slot_open!(
+    target,
+    caught,
+    raised,
+    stackBytes,
+    propagate ? 1 : 0,
+  ) as number;
+  if (slot === nativeStatus.no_free_slot) return null;
+  checkStatus(slot, `Cannot guard ${signature.symbol}() of ${signature.library}`);
+  return slot;
+}
+
+class FunctionSet implements GuardedFunctions {
+  readonly functions: readonly CFunction[];
+  readonly #native: Native;
+  readonly #slots: (number | null)[] = [];
+  readonly #wrappers: GuardedFunction[] = [];
+  readonly #tokens: object[] = [];
+  readonly #thunks: BoundThunks;
+
+  constructor(
+    ready: Native,
+    definitions: readonly ParsedDefinition[],
+    targets: readonly bigint[],
+    caught: () => void,
+  ) {
+    this.#native = ready;
+    try {
+      definitions.forEach((definition, index) => {
+        const slot = definition.nonblocking ? null : openSlot(definition, targets[index]!, ready);
+        this.#slots.push(slot);
+      });
+      this.#thunks = this.#bind(definitions);
+    } catch (error) {
+      this.#releaseSlots();
+      throw error;
+    }
+    const bound = [...this.#thunks.functions];
+    const pointers = pointerConversions(ready);
+    definitions.forEach((definition, index) => {
+      const { signature, nonblocking } = definition;
+      const slot = this.#slots[index]!;
+      const block: BlockTarget = { ...definition, address: targets[index]! };
+      const make = nonblocking ? nonblockingFunction : blockFunction;
+      const wrapper = slot === null
+        ? make(signature, block, ready, pointers, caught)
+        : guardedFunction(signature, bound.shift()!, ready, pointers, caught);
+      this.#keep(wrapper, slot, signature.symbol);
+    });
+    this.functions = this.#wrappers.map(({ call }) => call);
+  }
+
+  close(): void {
+    for (const wrapper of this.#wrappers) wrapper.close();
+  }
+
+  inFlight(): boolean {
+    const { functions } = this.#native;
+    return this.#wrappers.some((wrapper) => wrapper.inFlight()) ||
+      this.#slots.some((slot) => slot !== null && functions.fl_slot_in_flight!(slot) !== 0);
+  }
+
+  release(): void {
+    for (const token of this.#tokens) collected.unregister(token);
+    this.#releaseSlots();
+    this.#thunks.close();
+  }
+
+  #bind(definitions: readonly ParsedDefinition[]): BoundThunks {
+    const { runtime, functions, path } = this.#native;
+    const thunks: ThunkBinding[] = [];
+    definitions.forEach(({ signature }, index) => {
+      const slot = this.#slots[index];
+      if (slot === null || slot === undefined) return;
+      thunks.push({
+        index: slot,
+        name: thunkName(slot),
+        address: functions.fl_thunk_address!(slot) as bigint,
+        parameters: signature.parameters.map(({ ctype }) => ctype),
+        result: runtime.voidResults ? "void" : signature.result.ctype,
+      });
+    });
+    return runtime.bindThunks(path, thunks);
+  }
+
+  #keep(wrapper: GuardedFunction, slot: number | null, name: string): void {
+    Object.defineProperty(wrapper.call, "name", { value: name, configurable: true });
+    this.#wrappers.push(wrapper);
+    if (slot === null) return;
+    const token = {};
+    collected.register(wrapper.call, slot, token);
+    this.#tokens.push(token);
+  }
+
+  #releaseSlots(): void {
+    for (const slot of this.#slots) {
+      if (slot !== null) this.#native.functions.fl_slot_release!(slot);
+    }
+  }
+}
+
+/** Makes guarded functions for `targets`, one for each definition. */
+export function guardedFunctions(
+  ready: Native,
+  definitions: readonly ParsedDefinition[],
+  targets: readonly bigint[],
+  caught: () => void,
+): GuardedFunctions {
+  return new FunctionSet(ready, definitions, targets, caught);
+}
