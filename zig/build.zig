@@ -14,6 +14,7 @@ const platforms = [_]Platform{
 pub fn build(b: *std.Build) void {
     for (platforms) |platform| addLibrary(b, platform);
     _ = addFixture(b, "fixture", "../test/fixture.zig", "x86_64-linux-gnu.2.17");
+    _ = addFixture(b, "calls_fixture", "../test/calls_fixture.zig", "x86_64-linux-gnu.2.17");
     for ([_]u32{ 448, 16 }) |byte_length| {
         const options = b.addOptions();
         options.addOption(u32, "byte_length", byte_length);
