@@ -9,7 +9,9 @@
  */
 import { pending, threadRecordLayout } from "./abi.ts";
 import { FaultlineError } from "./faultline_error.ts";
+import { prepareReads, readString } from "./guarded_read.ts";
 import { HardwareException } from "./hardware_exception.ts";
+import { keptCount, letGo } from "./kept.ts";
 import { type Native, takeException, type ThreadRecord } from "./native.ts";
 import type { ParameterCodec, PointerConversions, RecordView, ResultCodec } from "./native_type.ts";
 import type { CFunction } from "./runtime/types.ts";
@@ -30,6 +32,7 @@ export interface GuardedFunction {
 }
 
 const pendingIndex = threadRecordLayout.pending.offset / 4;
+const resultIndex = threadRecordLayout.result.offset / 4;
 
 /** What generated wrappers and their plain twin have in common. */
 interface Parts {
@@ -41,6 +44,11 @@ interface Parts {
   /** The error of a call that left something pending. */
   readonly take: () => Error;
   readonly pointerFrom: (address: bigint) => unknown;
+  readonly readString: (address: bigint) => string | null;
+  /** The result as a number where that is exact, else as a bigint. */
+  readonly exact: () => number | bigint;
+  readonly keptCount: () => number;
+  readonly letGo: (count: number) => void;
   readonly closed: CFunction;
 }
 
@@ -76,6 +84,14 @@ function converter(
   };
 }
 
+function exactResult(record: ThreadRecord, signed: boolean): number | bigint {
+  const high = (signed ? record.i32 : record.u32)[resultIndex + 1]!;
+  const value = high * 2 ** 32 + record.u32[resultIndex]!;
+  // The sum is exact up to 2 ** 53, and rounding brings no larger one below that.
+  if (Number.isSafeInteger(value)) return value;
+  return (signed ? record.i64 : record.u64)[resultIndex / 2]!;
+}
+
 function makeParts(
   signature: GuardedSignature,
   target: CFunction,
@@ -84,7 +100,9 @@ function makeParts(
   caught: () => void,
 ): Parts {
   const { record } = native;
-  const { library, symbol, parameters } = signature;
+  const { library, symbol, parameters, result } = signature;
+  if (result.finish === "string") prepareReads(native);
+  const origin = { library, symbol, caught };
   const closedError = (): FaultlineError =>
     new FaultlineError("CLOSED", `Cannot call ${symbol}() of ${library} as it was closed`);
   const convert = parameters.map((_, index) => converter(signature, pointers, index));
@@ -94,7 +112,12 @@ function makeParts(
     record,
     convert,
     reject: (values) => {
-      convert.forEach((one, index) => one(values[index]));
+      const count = keptCount();
+      try {
+        convert.forEach((one, index) => one(values[index]));
+      } finally {
+        letGo(count);
+      }
       throw new TypeError(`Cannot call ${symbol}() of ${library} with these arguments`);
     },
     take: () => {
@@ -106,6 +129,10 @@ function makeParts(
       return new HardwareException({ chunk, offset, call });
     },
     pointerFrom: pointers.pointerFrom,
+    readString: (address) => readString(native, address, origin),
+    exact: () => exactResult(record, result.slot?.view === "i64"),
+    keptCount,
+    letGo,
     closed: () => {
       throw closedError();
     },
@@ -119,6 +146,8 @@ function resultSource(codec: ResultCodec, returned: boolean): string {
     : `record.${codec.slot.view}[${codec.slot.index}]`;
   if (codec.finish === "bool") return `return ${value} !== 0;`;
   if (codec.finish === "pointer") return `return pointerFrom(${value});`;
+  if (codec.finish === "string") return `return readString(${value});`;
+  if (codec.finish === "exact") return "return exact();";
   return `return ${value};`;
 }
 
@@ -132,22 +161,34 @@ function wrapperSource(signature: GuardedSignature, returned: boolean, serial: n
   );
   const check = tests.length === 0 ? "" : `if (!(${tests.join(" && ")})) reject([${names}]);`;
   const views = new Set<RecordView>(result.slot === null ? [] : [result.slot.view]);
-  const keep = returned && result.ctype !== "void" ? "const result = " : "";
+  const declare = returned && result.ctype !== "void" ? "const result = " : "";
+  // A result may point into what was made for an argument: that is kept until both are read.
+  const keeps = parameters.some(({ keeps }) => keeps);
   return `"use strict"; // ${serial}
 let target = parts.target;
-const { take, reject, closed, pointerFrom } = parts;
+const { take, reject, closed, pointerFrom, readString, exact, keptCount, letGo } = parts;
 const record = { ${[...views].map((view) => `${view}: parts.record.${view}`).join(", ")} };
 const pending = parts.record.u32;
 ${parameters.map((_, index) => `const convert${index} = parts.convert[${index}];`).join("\n")}
 return {
   call: function (${names}) {
     ${check}
-    ${keep}target(${values.join(", ")});
+    ${keeps ? "const count = keptCount(); try {" : ""}
+    ${declare}target(${values.join(", ")});
     if (pending[${pendingIndex}] !== 0) throw take();
     ${resultSource(result, returned)}
+    ${keeps ? "} finally { letGo(count); }" : ""}
   },
   close: function () { target = closed; },
 };`;
+}
+
+/** What is left to do with a result that was returned, or read from the record. */
+function finishResult({ finish }: ResultCodec, value: unknown, parts: Parts): unknown {
+  if (finish === "bool") return value !== 0;
+  if (finish === "exact") return parts.exact();
+  if (finish === "string") return parts.readString(value as bigint);
+  return finish === "pointer" ? parts.pointerFrom(value as bigint) : value;
 }
 
 /** The same without generated code, for runs where that is switched off. */
@@ -156,18 +197,22 @@ function plainWrapper(
   returned: boolean,
   parts: Parts,
 ): GuardedFunction {
-  const { slot, finish, ctype } = signature.result;
+  const { result: codec } = signature;
   const { convert, record } = parts;
-  const useReturned = returned && ctype !== "void";
   let { target } = parts;
   return {
     call: (...values) => {
-      const result = target(...convert.map((one, index) => one(values[index])));
-      if (record.u32[pendingIndex] !== 0) throw parts.take();
-      if (slot === null) return undefined;
-      const value = useReturned ? result : record[slot.view][slot.index];
-      if (finish === "bool") return value !== 0;
-      return finish === "pointer" ? parts.pointerFrom(value as bigint) : value;
+      const count = keptCount();
+      try {
+        const result = target(...convert.map((one, index) => one(values[index])));
+        if (record.u32[pendingIndex] !== 0) throw parts.take();
+        if (codec.slot === null) return undefined;
+        const useReturned = returned && codec.ctype !== "void";
+        const value = useReturned ? result : record[codec.slot.view][codec.slot.index];
+        return finishResult(codec, value, parts);
+      } finally {
+        letGo(count);
+      }
     },
     close: () => {
       target = parts.closed;
