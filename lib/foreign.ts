@@ -39,7 +39,10 @@ export interface ForeignFunction extends CallOptions {
  * ```ts
  * import { type BunForeignFunction, dlopen } from "faultline";
  *
- * const strlen: BunForeignFunction = { args: ["cstring"], returns: "u64_fast" };
+ * const strlen = {
+ *   args: ["cstring"],
+ *   returns: "u64_fast",
+ * } as const satisfies BunForeignFunction;
  * using libc = dlopen("libc.so.6", { strlen });
  * console.log(libc.symbols.strlen("four")); // 4
  * ```
