@@ -174,6 +174,8 @@ describe("a cstring argument stays in memory until the call is over", () => {
       collect();
       depth++;
       if (depth % 5 !== 0) nested();
+      assert.equal(symbols.round(`inside ${depth}`), `inside ${depth}`);
+      assert.equal(exceptionOf(() => symbols.textAt(0x10n)).info.address, 0x10n);
       assert.throws(() => symbols.round("a\0"), TypeError);
       return 0;
     });

@@ -1,6 +1,6 @@
 /**
- * What the compiler must accept and refuse. `tsc` checks this file in a stage of its own; running it
- * shows that the types say what the functions do.
+ * What the compiler must accept and refuse. `tsc` checks this file in a stage of its own; running
+ * it shows that the types say what the functions do.
  */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
