@@ -21,16 +21,16 @@ export { capabilities, type Capability, type CapabilityName } from "./lib/capabi
 export { callable } from "./lib/callable.ts";
 export { type Callback, callback } from "./lib/callback.ts";
 export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
-export {
-  type CallOptions,
-  dlopen,
-  type ForeignCall,
-  type ForeignFunction,
-  type ForeignLibrary,
-  type ForeignSymbols,
-} from "./lib/dlopen.ts";
+export { type CallOptions, dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, Registers } from "./lib/exception_info.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
+export type {
+  BunForeignFunction,
+  ForeignCall,
+  ForeignFunction,
+  ForeignStatic,
+  ForeignSymbols,
+} from "./lib/foreign.ts";
 export { install, reinstall, type SignalOwner, type Status, status } from "./lib/handlers.ts";
 export { HardwareException } from "./lib/hardware_exception.ts";
 export type {

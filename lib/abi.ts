@@ -201,6 +201,8 @@ export const symbols = {
   fl_library_open: { parameters: ["buffer", "buffer", "u32"], result: "u64" },
   fl_library_symbol: { parameters: ["u64", "buffer"], result: "u64" },
   fl_library_close: { parameters: ["u64"], result: "i32" },
+  fl_string_read: { parameters: ["u64", "buffer", "u32"], result: "u64" },
+  fl_value_read: { parameters: ["u64", "u32"], result: "u64" },
   fl_self_test: { parameters: ["u32"], result: "i32" },
 } as const;
 
@@ -208,4 +210,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0xae9daed63560beb5n;
+export const abiHash = 0xa4cad9eaa8f6e3b3n;

@@ -7,7 +7,10 @@
 import { callBlockLayout, pending, threadRecordLayout } from "./abi.ts";
 import { closedError, converter, foreignError, type GuardedFunction } from "./guarded_call.ts";
 import type { GuardedSignature } from "./guarded_call.ts";
+import { prepareReads, readString } from "./guarded_read.ts";
+import { exactResult, finishResult } from "./guarded_result.ts";
 import { HardwareException } from "./hardware_exception.ts";
+import { keep, keptCount, keptSince, letGo } from "./kept.ts";
 import { checkStatus, exceptionSizeMax, type Native, recordViews } from "./native.ts";
 import { isCallback } from "./callback_brand.ts";
 import type { ParameterCodec, PointerConversions } from "./native_type.ts";
@@ -101,39 +104,58 @@ function fill(
 function readResult(
   signature: GuardedSignature,
   { bytes }: Block,
-  pointers: PointerConversions,
+  { ready, pointers, caught }: BlockCall,
 ): unknown {
-  const { slot, finish } = signature.result;
+  const { slot } = signature.result;
   if (slot === null) return undefined;
-  const value = recordViews(bytes.buffer)[slot.view][slot.index]!;
-  if (finish === "bool") return value !== 0;
-  return finish === "pointer" ? pointers.pointerFrom(value as bigint) : value;
+  const record = recordViews(bytes.buffer);
+  const origin = { library: signature.library, symbol: signature.symbol, caught };
+  return finishResult(signature.result, record[slot.view][slot.index]!, {
+    pointerFrom: pointers.pointerFrom,
+    readString: (address) => readString(ready, address, origin),
+    exact: () => exactResult(record, slot.view === "i64"),
+  });
 }
 
 /** The value of a call that ran, or what it has to throw. */
-function finish(
-  signature: GuardedSignature,
-  block: Block,
-  pointers: PointerConversions,
-  caught: () => void,
-): unknown {
+function finish(signature: GuardedSignature, block: Block, context: BlockCall): unknown {
   const state = block.view.getUint32(threadRecordLayout.pending.offset, true);
   if (state === pending.exception) {
-    caught();
+    context.caught();
     const offset = block.view.getUint32(threadRecordLayout.exception_offset.offset, true);
     const call = Object.freeze({ library: signature.library, symbol: signature.symbol });
     throw new HardwareException({ chunk: block.chunk, offset, call });
   }
   if (state === pending.foreign) throw foreignError(signature);
-  return readResult(signature, block, pointers);
+  return readResult(signature, block, context);
 }
 
-function convertAll(
+/** What the calls of one function have in common. */
+interface BlockCall {
+  readonly ready: Native;
+  readonly pointers: PointerConversions;
+  readonly caught: () => void;
+}
+
+/** Makes the block of a call from its arguments. */
+function prepare(
   signature: GuardedSignature,
-  pointers: PointerConversions,
-): (values: readonly unknown[]) => unknown[] {
+  target: BlockTarget,
+  { ready, pointers }: BlockCall,
+): (values: readonly unknown[]) => Block {
+  if (signature.result.finish === "string") prepareReads(ready);
   const converters = signature.parameters.map((_, index) => converter(signature, pointers, index));
-  return (values) => converters.map((convert, index) => convert(values[index]));
+  return (values) => {
+    const count = keptCount();
+    try {
+      const converted = converters.map((convert, index) => convert(values[index]));
+      const block = fill(target, signature.parameters, converted, ready);
+      block.kept.push(...keptSince(count));
+      return block;
+    } finally {
+      letGo(count);
+    }
+  };
 }
 
 /** A guarded function without a thunk: slower, without limit. */
@@ -144,28 +166,34 @@ export function blockFunction(
   pointers: PointerConversions,
   caught: () => void,
 ): GuardedFunction {
-  const convert = convertAll(signature, pointers);
+  const context = { ready, pointers, caught };
+  const makeBlock = prepare(signature, target, context);
   const pendingIndex = threadRecordLayout.pending.offset / 4;
   const what = `Cannot call ${signature.symbol}() of ${signature.library}`;
   let closed = false;
   let running = 0;
   const call = (...values: unknown[]): unknown => {
     if (closed) throw closedError(signature);
-    const block = fill(target, signature.parameters, convert(values), ready);
+    const block = makeBlock(values);
+    keep(block);
     running++;
     try {
       checkStatus(ready.functions.fl_call_block!(block.bytes) as number, what);
+      if (hasThrown()) {
+        ready.record.u32[pendingIndex] = pending.none;
+        throw takeThrown();
+      }
+      return finish(signature, block, context);
     } finally {
       running--;
+      letGo(keptCount() - 1);
     }
-    if (hasThrown()) {
-      ready.record.u32[pendingIndex] = pending.none;
-      throw takeThrown();
-    }
-    return finish(signature, block, pointers, caught);
   };
   return { call, close: () => void (closed = true), inFlight: () => running > 0 };
 }
+
+/** Blocks that another thread is working on: referenced here, whatever becomes of their promise. */
+const outstanding = new Set<Block>();
 
 /** A guarded function that runs on another thread and gives a promise. */
 export function nonblockingFunction(
@@ -175,7 +203,8 @@ export function nonblockingFunction(
   pointers: PointerConversions,
   caught: () => void,
 ): GuardedFunction {
-  const convert = convertAll(signature, pointers);
+  const context = { ready, pointers, caught };
+  const makeBlock = prepare(signature, target, context);
   const { runtime, functions } = ready;
   const what = `Cannot call ${signature.symbol}() of ${signature.library}`;
   let closed = false;
@@ -189,14 +218,16 @@ export function nonblockingFunction(
           "thread: define the function without nonblocking",
       );
     }
-    const block = fill(target, signature.parameters, convert(values), ready);
+    const block = makeBlock(values);
+    outstanding.add(block);
     running++;
     try {
       checkStatus(await runtime.runBlock(block.bytes, functions), what);
+      return finish(signature, block, context);
     } finally {
       running--;
+      outstanding.delete(block);
     }
-    return finish(signature, block, pointers, caught);
   };
   return { call, close: () => void (closed = true), inFlight: () => running > 0 };
 }

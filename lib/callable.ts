@@ -5,7 +5,7 @@
  */
 import { parseDefinition, parseOptions } from "./definition.ts";
 import { describeValue } from "./describe_value.ts";
-import type { ForeignCall, ForeignFunction } from "./dlopen.ts";
+import type { ForeignCall, ForeignFunction } from "./foreign.ts";
 import { guardedFunctions } from "./guarded_functions.ts";
 import { native } from "./native.ts";
 

@@ -6,7 +6,7 @@
 import { pending, threadRecordLayout } from "./abi.ts";
 import { callbackClosed } from "./callback_brand.ts";
 import { describeValue } from "./describe_value.ts";
-import type { ForeignFunction } from "./dlopen.ts";
+import type { ForeignFunction } from "./foreign.ts";
 import { type Native, native } from "./native.ts";
 import {
   incomingType,
@@ -16,6 +16,7 @@ import {
   type PointerConversions,
 } from "./native_type.ts";
 import { pointerConversions } from "./pointers.ts";
+import { prepareReads, readString } from "./guarded_read.ts";
 import type { CSignature, NativeCallback } from "./runtime/types.ts";
 import { hasThrown, noteThrown } from "./thrown.ts";
 
@@ -76,6 +77,12 @@ function parse(definition: unknown): ParsedCallback {
     if (ctype === undefined) throw typeError(`parameter ${index + 1}`, type);
     return ctype;
   });
+  if (result === "cstring") {
+    throw new TypeError(
+      "Cannot make a callback as its result is a cstring, whose text nobody would keep alive: " +
+        'return the "address" of memory that you keep',
+    );
+  }
   const codec = result === "void" ? null : parameterCodec(result);
   if (codec === undefined) throw typeError("result", result);
   return {
@@ -91,8 +98,15 @@ function outgoing(codec: ParameterCodec): CSignature["result"] {
   return codec.ctype === "pointer" || codec.ctype === "buffer" ? "u64" : codec.ctype;
 }
 
+const textOrigin = { library: "native code", symbol: "the caller of a callback", caught: () => {} };
+
 /** One incoming argument as `NativeResult`. Narrow integers come as 32 bits. */
-function incoming(type: string, value: unknown, pointers: PointerConversions): unknown {
+function incoming(
+  type: string,
+  value: unknown,
+  ready: Native,
+  pointers: PointerConversions,
+): unknown {
   switch (type) {
     case "bool":
       return ((value as number) & 255) !== 0;
@@ -108,6 +122,8 @@ function incoming(type: string, value: unknown, pointers: PointerConversions): u
     case "buffer":
     case "function":
       return pointers.pointerFrom(BigInt(value as bigint));
+    case "cstring":
+      return readString(ready, BigInt(value as bigint), textOrigin);
     default:
       return value;
   }
@@ -129,6 +145,7 @@ class NativeFunction implements Callback {
     this.#parsed = parsed;
     this.#body = body;
     this.#pointers = pointerConversions(this.#native);
+    if (parsed.parameterTypes.includes("cstring")) prepareReads(this.#native);
     const { result } = parsed.signature;
     this.#zero = result === "void" ? undefined : result === "u64" || result === "i64" ? 0n : 0;
     const { runtime, functions } = this.#native;
@@ -172,7 +189,7 @@ class NativeFunction implements Callback {
     try {
       const { parameterTypes } = this.#parsed;
       const converted = parameterTypes.map((type, index) =>
-        incoming(type, values[index], this.#pointers)
+        incoming(type, values[index], this.#native, this.#pointers)
       );
       return this.#convertResult(this.#body(...converted));
     } catch (error) {

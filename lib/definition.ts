@@ -5,8 +5,11 @@
  * @module
  */
 import { describeValue } from "./describe_value.ts";
+import { bunNames, type BunType, parseBunDefinition } from "./bun_definition.ts";
+import { isStaticType, type ParsedStatic, staticTypeNames } from "./foreign_static.ts";
 import type { GuardedSignature } from "./guarded_call.ts";
 import {
+  exactResultCodecs,
   nativeTypeNames,
   type ParameterCodec,
   parameterCodec,
@@ -20,6 +23,8 @@ export interface ParsedDefinition {
   /** Key in `symbols`. */
   readonly key: string;
   readonly optional: boolean;
+  /** Where the function is; null for the symbol of that name. */
+  readonly address: bigint | null;
   readonly signature: GuardedSignature;
   /** Signals caught when the kernel raised them, bit n-1 for signal n. */
   readonly caught: number;
@@ -37,6 +42,9 @@ export interface ParsedDefinition {
 export interface ParsedOptions extends SignalMasks {
   readonly propagate: boolean;
 }
+
+/** A definition of a function or a variable, read and checked. */
+export type ParsedSymbol = ParsedDefinition | ParsedStatic;
 
 /** Bits of the signals to catch, by who raised them. */
 export interface SignalMasks {
@@ -60,6 +68,8 @@ const definitionNames: ReadonlySet<string> = new Set([
   "optional",
   "nonblocking",
 ]);
+const bunDefinitionNames: ReadonlySet<string> = new Set([...optionNames, ...bunNames]);
+const staticNames: ReadonlySet<string> = new Set(["type", "name", "optional"]);
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -150,8 +160,20 @@ function parseResult(result: unknown, what: string): ResultCodec {
   return codec;
 }
 
+function parseName(name: unknown, what: string): string {
+  if (typeof name !== "string" || name === "" || name.includes("\0")) {
+    throw new TypeError(`Cannot define ${what} as its name is not a symbol's name`);
+  }
+  return name;
+}
+
+function parseBoolean(value: unknown, option: string, what: string): boolean {
+  if (typeof value === "boolean") return value;
+  throw new TypeError(`Cannot define ${what} as "${option}" is neither true nor false`);
+}
+
 /**
- * Reads one definition.
+ * Reads the definition of one function, in either spelling.
  *
  * @throws {TypeError} If it is not an object, names a type or option that is not known, or takes
  * more arguments than there are registers.
@@ -166,26 +188,23 @@ export function parseDefinition(
   if (!isRecord(definition)) {
     throw new TypeError(`Cannot define ${what} as its definition is not an object`);
   }
+  if (bunNames.some((name) => name in definition)) {
+    return parseBunSpelling(key, definition, library, inherited);
+  }
   refuseUnknown(definition, definitionNames, `the definition of ${what}`);
-  const { parameters = [], result = "void", name = key, signals } = definition;
-  const { optional = false, nonblocking = false } = definition;
-  if (typeof name !== "string" || name === "" || name.includes("\0")) {
-    throw new TypeError(`Cannot define ${what} as its name is not a symbol's name`);
-  }
-  for (const [option, value] of Object.entries({ optional, nonblocking })) {
-    if (typeof value === "boolean") continue;
-    throw new TypeError(`Cannot define ${what} as "${option}" is neither true nor false`);
-  }
+  const { parameters = [], result = "void", name = key, optional = false, signals } = definition;
+  const symbol = parseName(name, what);
   const codecs = parseParameters(parameters, what);
   return {
     key,
-    optional: optional === true,
-    nonblocking: nonblocking === true,
+    optional: parseBoolean(optional, "optional", what),
+    nonblocking: parseBoolean(definition.nonblocking ?? false, "nonblocking", what),
     propagate: parseExceptions(definition.exceptions, inherited.propagate, what),
     stackBytes: stackBytes(codecs),
+    address: null,
     signature: {
       library,
-      symbol: name,
+      symbol,
       parameters: codecs,
       parameterTypes: (parameters as unknown[]).map(String),
       result: parseResult(result, what),
@@ -194,18 +213,93 @@ export function parseDefinition(
   };
 }
 
+function bunResult(result: BunType, what: string): ResultCodec {
+  if (result === "i64_fast" || result === "u64_fast") return exactResultCodecs[result];
+  return parseResult(result, what);
+}
+
+function parseBunSpelling(
+  key: string,
+  definition: Readonly<Record<string, unknown>>,
+  library: string,
+  inherited: ParsedOptions,
+): ParsedDefinition {
+  const what = `${key}() of ${library}`;
+  const foreign = Object.keys(definition).find((name) => definitionNames.has(name));
+  if (foreign !== undefined && !optionNames.has(foreign)) {
+    const own = bunNames.find((name) => name in definition);
+    throw new TypeError(
+      `Cannot define ${what} as its definition mixes Bun's spelling ("${own}") with Deno's ` +
+        `("${foreign}"): use one of them`,
+    );
+  }
+  refuseUnknown(definition, bunDefinitionNames, `the definition of ${what}`);
+  const { parameters, result, address } = parseBunDefinition(definition, what);
+  const types = parameters.map((type) => type.replace(/_fast$/, ""));
+  const codecs = parseParameters(types, what);
+  return {
+    key,
+    optional: false,
+    nonblocking: false,
+    propagate: parseExceptions(definition.exceptions, inherited.propagate, what),
+    stackBytes: stackBytes(codecs),
+    address,
+    signature: {
+      library,
+      symbol: address === null ? parseName(key, what) : key,
+      parameters: codecs,
+      parameterTypes: parameters,
+      result: bunResult(result, what),
+    },
+    ...parseSignals(definition.signals, inherited),
+  };
+}
+
+function parseStatic(
+  key: string,
+  definition: Readonly<Record<string, unknown>>,
+  library: string,
+): ParsedStatic {
+  const what = `${key} of ${library}`;
+  refuseUnknown(definition, staticNames, `the definition of the variable ${what}`);
+  const { type, name = key, optional = false } = definition;
+  if (!isStaticType(type)) {
+    throw new TypeError(
+      `Cannot define ${what} as its variable has the type ${describeType(type)}, which is not ` +
+        `supported: use one of ${staticTypeNames.join(", ")}`,
+    );
+  }
+  return {
+    key,
+    optional: parseBoolean(optional, "optional", what),
+    library,
+    symbol: parseName(name, what),
+    type,
+  };
+}
+
+function parseSymbol(
+  key: string,
+  definition: unknown,
+  library: string,
+  inherited: ParsedOptions,
+): ParsedSymbol {
+  if (isRecord(definition) && "type" in definition) return parseStatic(key, definition, library);
+  return parseDefinition(key, definition, library, inherited);
+}
+
 /** Reads all definitions, in their order. */
 export function parseDefinitions(
   symbols: unknown,
   library: string,
   inherited: ParsedOptions,
-): ParsedDefinition[] {
+): ParsedSymbol[] {
   if (!isRecord(symbols)) {
     throw new TypeError(
       `Cannot open ${library} as its symbols are not an object: pass { name: definition }`,
     );
   }
   return Object.entries(symbols).map(([key, definition]) =>
-    parseDefinition(key, definition, library, inherited)
+    parseSymbol(key, definition, library, inherited)
   );
 }

@@ -4,13 +4,20 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import { type ParsedDefinition, parseDefinitions, parseOptions } from "./definition.ts";
+import {
+  type ParsedDefinition,
+  parseDefinitions,
+  type ParsedSymbol,
+  parseOptions,
+} from "./definition.ts";
 import { FaultlineError } from "./faultline_error.ts";
+import type { ForeignSymbols, OptionalSymbol } from "./foreign.ts";
+import { readStatic } from "./foreign_static.ts";
 import { type GuardedFunctions, guardedFunctions } from "./guarded_functions.ts";
 import { type Native, native } from "./native.ts";
-import type { NativeArgument, NativeResult, NativeType } from "./native_type.ts";
 import { LibraryOpenError, type OpenedLibrary } from "./runtime/types.ts";
 import type { SignalName } from "./signal_table.ts";
+import { symbolAddresses } from "./symbol_addresses.ts";
 
 /** How exceptions of a call are treated; for a symbol, or for all symbols of a library. */
 export interface CallOptions {
@@ -26,33 +33,6 @@ export interface CallOptions {
    */
   readonly signals?: readonly SignalName[];
 }
-
-/** A function of a library, in Deno's spelling. */
-export interface ForeignFunction extends CallOptions {
-  readonly parameters?: readonly NativeType[];
-  readonly result?: NativeType;
-  /** Name in the library, when it differs from the key. */
-  readonly name?: string;
-  /** A promise; the call runs on another thread. */
-  readonly nonblocking?: boolean;
-  /** A missing symbol becomes undefined instead of an error at open. */
-  readonly optional?: boolean;
-}
-
-/** The functions of a library, by the names they are to have in `symbols`. */
-export type ForeignSymbols = Record<string, ForeignFunction>;
-
-/** The JavaScript function that a definition gives. */
-export type ForeignCall<F> = PortableCall<
-  F,
-  F extends { readonly parameters: infer P } ? P : readonly []
->;
-type PortableCall<F, P> = (
-  ...args: P extends readonly unknown[] ? { -readonly [I in keyof P]: NativeArgument<P[I]> } : []
-) => F extends { readonly nonblocking: true } ? Promise<ResultOf<F>> : ResultOf<F>;
-type ResultOf<F> = F extends { readonly result: infer R } ? NativeResult<R> : void;
-type OptionalSymbol<F> = F extends { readonly optional: true } ? ForeignCall<F> | undefined
-  : ForeignCall<F>;
 
 /** A library whose calls have recovery points. */
 export interface ForeignLibrary<S extends ForeignSymbols> extends Disposable {
@@ -72,12 +52,14 @@ export interface ForeignLibrary<S extends ForeignSymbols> extends Disposable {
  * data may be half written. See "What recovery does not promise" in the README.
  *
  * @param path A path, a name that the loader searches, or a file URL.
- * @param symbols Definitions by name. Results, in Deno's spelling, default to void.
+ * @param symbols Definitions by name: functions in Deno's spelling or Bun's, and variables. Results
+ * default to void.
  * @param options Apply to every symbol that does not say otherwise.
  * @throws {TypeError} If a definition or an option is wrong, before anything is opened.
  * @throws {Error} With code LIBRARY_NOT_FOUND if the loader cannot open the library,
  * SYMBOL_NOT_FOUND if it lacks a symbol that is not optional; without a code if a permission is
  * missing (the message names the flag) or every thunk is taken.
+ * @throws {HardwareException} If a variable cannot be read.
  *
  * @example Usage
  * ```ts
@@ -136,24 +118,27 @@ class GuardedLibrary implements Disposable {
   #exceptionCount = 0;
   #closed = false;
 
-  constructor(ready: Native, library: OpenedLibrary, definitions: readonly ParsedDefinition[]) {
+  constructor(ready: Native, library: OpenedLibrary, definitions: readonly ParsedSymbol[]) {
     this.#library = library;
-    const addresses = library.symbolAddresses(definitions.map(({ signature }) => signature.symbol));
-    const found = definitions.filter((definition, index) => {
-      if (addresses[index] !== null) return true;
-      if (definition.optional) return false;
-      const { library: file, symbol } = definition.signature;
-      throw new FaultlineError(
-        "SYMBOL_NOT_FOUND",
-        `Cannot find ${symbol} in ${file}: check its spelling, or define it as optional`,
-      );
+    const addresses = symbolAddresses(library, definitions);
+    const values = new Map<string, unknown>();
+    const found: ParsedDefinition[] = [];
+    const targets: bigint[] = [];
+    definitions.forEach((definition, index) => {
+      const address = addresses[index]!;
+      if (address === null) return;
+      if ("type" in definition) {
+        values.set(definition.key, readStatic(ready, definition, address));
+      } else {
+        found.push(definition);
+        targets.push(address);
+      }
     });
-    const targets = addresses.filter((address) => address !== null);
     const count = (): void => void this.#exceptionCount++;
     this.#functions = guardedFunctions(ready, found, targets, count);
-    const byKey = new Map(found.map(({ key }, at) => [key, this.#functions.functions[at]]));
+    found.forEach(({ key }, at) => values.set(key, this.#functions.functions[at]));
     this.symbols = Object.freeze(
-      Object.fromEntries(definitions.map(({ key }) => [key, byKey.get(key)])),
+      Object.fromEntries(definitions.map(({ key }) => [key, values.get(key)])),
     );
   }
 

@@ -13,7 +13,10 @@ import { pending, threadRecordLayout } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
 import type { ExceptionBytes } from "./exception_info.ts";
+import { prepareReads, readString } from "./guarded_read.ts";
+import { exactResult, finishResult, type ResultConversions } from "./guarded_result.ts";
 import { HardwareException } from "./hardware_exception.ts";
+import { keptCount, letGo } from "./kept.ts";
 import { type Native, takeException, type ThreadRecord } from "./native.ts";
 import type { ParameterCodec, PointerConversions, RecordView, ResultCodec } from "./native_type.ts";
 import { hasThrown, takeThrown } from "./thrown.ts";
@@ -39,7 +42,7 @@ export interface GuardedFunction {
 const pendingIndex = threadRecordLayout.pending.offset / 4;
 
 /** What generated wrappers and their plain twin have in common. */
-interface Parts {
+interface Parts extends ResultConversions {
   readonly target: CFunction;
   readonly record: ThreadRecord;
   readonly convert: readonly ((value: unknown) => unknown)[];
@@ -48,7 +51,8 @@ interface Parts {
   /** The pending exception; throws what else a call left pending, if a callback threw: any value. */
   readonly take: () => ExceptionBytes;
   readonly HardwareException: typeof HardwareException;
-  readonly pointerFrom: (address: bigint) => unknown;
+  readonly keptCount: () => number;
+  readonly letGo: (count: number) => void;
   readonly closed: CFunction;
 }
 
@@ -84,7 +88,9 @@ function makeParts(
   caught: () => void,
 ): Parts {
   const { record } = native;
-  const { library, symbol, parameters } = signature;
+  const { library, symbol, parameters, result } = signature;
+  if (result.finish === "string") prepareReads(native);
+  const origin = { library, symbol, caught };
   const convert = parameters.map((_, index) => converter(signature, pointers, index));
   const call = Object.freeze({ library, symbol });
   return {
@@ -92,7 +98,12 @@ function makeParts(
     record,
     convert,
     reject: (values) => {
-      convert.forEach((one, index) => one(values[index]));
+      const count = keptCount();
+      try {
+        convert.forEach((one, index) => one(values[index]));
+      } finally {
+        letGo(count);
+      }
       throw new TypeError(`Cannot call ${symbol}() of ${library} with these arguments`);
     },
     take: () => {
@@ -110,6 +121,10 @@ function makeParts(
     },
     HardwareException,
     pointerFrom: pointers.pointerFrom,
+    readString: (address) => readString(native, address, origin),
+    exact: () => exactResult(record, result.slot?.view === "i64"),
+    keptCount,
+    letGo,
     closed: () => {
       throw closedError(signature);
     },
@@ -136,6 +151,8 @@ function resultSource(codec: ResultCodec, returned: boolean): string {
     : `record.${codec.slot.view}[${codec.slot.index}]`;
   if (codec.finish === "bool") return `return ${value} !== 0;`;
   if (codec.finish === "pointer") return `return pointerFrom(${value});`;
+  if (codec.finish === "string") return `return readString(${value});`;
+  if (codec.finish === "exact") return "return exact();";
   return `return ${value};`;
 }
 
@@ -149,19 +166,24 @@ function wrapperSource(signature: GuardedSignature, returned: boolean, serial: n
   );
   const check = tests.length === 0 ? "" : `if (!(${tests.join(" && ")})) reject([${names}]);`;
   const views = new Set<RecordView>(result.slot === null ? [] : [result.slot.view]);
-  const keep = returned && result.ctype !== "void" ? "const result = " : "";
+  const declare = returned && result.ctype !== "void" ? "const result = " : "";
+  // A result may point into what was made for an argument: that is kept until both are read.
+  const keeps = parameters.some(({ keeps }) => keeps);
   return `"use strict"; // ${serial}
 let target = parts.target;
 const { take, reject, closed, pointerFrom, HardwareException } = parts;
+const { readString, exact, keptCount, letGo } = parts;
 const record = { ${[...views].map((view) => `${view}: parts.record.${view}`).join(", ")} };
 const pending = parts.record.u32;
 ${parameters.map((_, index) => `const convert${index} = parts.convert[${index}];`).join("\n")}
 return {
   call: function (${names}) {
     ${check}
-    ${keep}target(${values.join(", ")});
+    ${keeps ? "const count = keptCount(); try {" : ""}
+    ${declare}target(${values.join(", ")});
     if (pending[${pendingIndex}] !== 0) throw new HardwareException(take());
     ${resultSource(result, returned)}
+    ${keeps ? "} finally { letGo(count); }" : ""}
   },
   close: function () { target = closed; },
   inFlight: function () { return false; },
@@ -174,18 +196,22 @@ function plainWrapper(
   returned: boolean,
   parts: Parts,
 ): GuardedFunction {
-  const { slot, finish, ctype } = signature.result;
+  const { result: codec } = signature;
   const { convert, record } = parts;
-  const useReturned = returned && ctype !== "void";
   let { target } = parts;
   return {
     call: (...values) => {
-      const result = target(...convert.map((one, index) => one(values[index])));
-      if (record.u32[pendingIndex] !== 0) throw new HardwareException(parts.take());
-      if (slot === null) return undefined;
-      const value = useReturned ? result : record[slot.view][slot.index];
-      if (finish === "bool") return value !== 0;
-      return finish === "pointer" ? parts.pointerFrom(value as bigint) : value;
+      const count = keptCount();
+      try {
+        const result = target(...convert.map((one, index) => one(values[index])));
+        if (record.u32[pendingIndex] !== 0) throw new HardwareException(parts.take());
+        if (codec.slot === null) return undefined;
+        const useReturned = returned && codec.ctype !== "void";
+        const value = useReturned ? result : record[codec.slot.view][codec.slot.index];
+        return finishResult(codec, value, parts);
+      } finally {
+        letGo(count);
+      }
     },
     close: () => {
       target = parts.closed;

@@ -5,17 +5,19 @@
  * @module
  */
 import type { BrandedCallback } from "./callback_brand.ts";
+import { keep } from "./kept.ts";
 import type { CType } from "./runtime/types.ts";
 
 /**
- * A C type of a parameter or a result, in Deno's spelling.
+ * A C type of a parameter, a result or a variable, in Deno's spelling.
  *
  * @example Usage
  * ```ts
- * import type { NativeType } from "faultline";
+ * import { dlopen, type NativeType } from "faultline";
  *
- * const parameters: NativeType[] = ["buffer", "usize"];
- * console.log(parameters.length); // 2
+ * const result: NativeType = "cstring";
+ * using libc = dlopen("libc.so.6", { strerror: { parameters: ["i32"], result } });
+ * console.log(libc.symbols.strerror(2)); // No such file or directory
  * ```
  */
 export type NativeType =
@@ -37,27 +39,83 @@ export type NativeType =
   | "buffer"
   | "function"
   /** A bigint in and out on both runtimes. */
-  | "address";
+  | "address"
+  /**
+   * In: a string, as NUL-terminated UTF-8 for the time of the call, or memory that holds one. Out:
+   * a string or null, read with a recovery point.
+   */
+  | "cstring";
 
-/** The runtime's own pointer value: a number in Bun, a `Deno.PointerObject` in Deno. */
+/**
+ * The runtime's own pointer value: a number in Bun, a `Deno.PointerObject` in Deno. Portable code
+ * uses "address".
+ *
+ * @example Usage
+ * ```ts
+ * import { dlopen, type Pointer } from "faultline";
+ *
+ * using libc = dlopen("libc.so.6", {
+ *   getenv: { parameters: ["cstring"], result: "pointer" },
+ *   strlen: { parameters: ["pointer"], result: "usize" },
+ * });
+ * const path: Pointer = libc.symbols.getenv("PATH");
+ * if (path !== null) console.log(libc.symbols.strlen(path) > 0n); // true
+ * ```
+ */
 export type Pointer = number | object | null;
 
-/** Memory of JavaScript that native code may get the address of. */
+/**
+ * Memory of JavaScript that native code may get the address of.
+ *
+ * @example Usage
+ * ```ts
+ * import { dlopen, type NativeBuffer } from "faultline";
+ *
+ * using libc = dlopen("libc.so.6", { memset: { parameters: ["buffer", "i32", "usize"] } });
+ * const shared: NativeBuffer = new SharedArrayBuffer(4);
+ * libc.symbols.memset(shared, 7, 4);
+ * console.log(new Uint8Array(shared).join()); // 7,7,7,7
+ * ```
+ */
 export type NativeBuffer = ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
 
-/** What a parameter of type `T` takes. */
+/**
+ * What a parameter of type `T` takes.
+ *
+ * @example Usage
+ * ```ts
+ * import type { NativeArgument } from "faultline";
+ *
+ * const length: NativeArgument<"usize"> = 3n;
+ * const name: NativeArgument<"cstring"> = "PATH";
+ * console.log(length, name);
+ * ```
+ */
 export type NativeArgument<T> = T extends "bool" ? boolean
   : T extends "i64" | "u64" | "isize" | "usize" ? number | bigint
   : T extends "address" ? bigint | null
   : T extends "pointer" | "function" ? Pointer | NativeBuffer | BrandedCallback
   : T extends "buffer" ? NativeBuffer | null
+  : T extends "cstring" ? string | NativeBuffer | null
   : number;
 
-/** What a result of type `T` gives. */
+/**
+ * What a result of type `T` gives.
+ *
+ * @example Usage
+ * ```ts
+ * import type { NativeResult } from "faultline";
+ *
+ * const text: NativeResult<"cstring"> = null;
+ * const length: NativeResult<"usize"> = 3n;
+ * console.log(text, length);
+ * ```
+ */
 export type NativeResult<T> = T extends "void" | undefined ? void
   : T extends "bool" ? boolean
   : T extends "i64" | "u64" | "isize" | "usize" | "address" ? bigint
   : T extends "pointer" | "function" | "buffer" ? Pointer
+  : T extends "cstring" ? string | null
   : number;
 
 /** What of the runtime the conversions need. */
@@ -83,6 +141,8 @@ export interface ParameterCodec {
   readonly inline: ((name: string) => string) | null;
   /** Converts, or throws a `TypeError` or `RangeError` whose message says what the type takes. */
   readonly convert: (value: unknown, pointers: PointerConversions) => unknown;
+  /** Whether `convert` keeps what it makes: the call lets go of it when it is over. */
+  readonly keeps?: true;
 }
 
 /** How one type is returned. */
@@ -92,7 +152,7 @@ export interface ResultCodec {
   /** View of the record and index that hold the result; null for none. */
   readonly slot: { readonly view: RecordView; readonly index: number } | null;
   /** What remains to be done with what was read. */
-  readonly finish: "none" | "bool" | "pointer";
+  readonly finish: "none" | "bool" | "pointer" | "string" | "exact";
 }
 
 /** The views of a thread's record. */
@@ -196,6 +256,27 @@ const bufferCodec: ParameterCodec = {
   },
 };
 
+const encoder = new TextEncoder();
+
+const stringCodec: ParameterCodec = {
+  ctype: "buffer",
+  register: "integer",
+  test: null,
+  inline: null,
+  keeps: true,
+  convert: (value, pointers) => {
+    if (value === null) return null;
+    if (typeof value !== "string") {
+      if (!isBuffer(value)) throw new TypeError("takes a string, a buffer or null");
+      return pointers.bufferArgument(keep(viewOf(value)));
+    }
+    if (value.includes("\0")) {
+      throw new TypeError("takes a string without a zero inside, where C would end it");
+    }
+    return pointers.bufferArgument(keep(encoder.encode(`${value}\0`)));
+  },
+};
+
 const addressCodec: ParameterCodec = {
   ctype: "u64",
   register: "integer",
@@ -242,6 +323,7 @@ const parameterCodecs: Readonly<Record<Exclude<NativeType, "void">, ParameterCod
   buffer: bufferCodec,
   function: functionCodec,
   address: addressCodec,
+  cstring: stringCodec,
 };
 
 function result(
@@ -274,6 +356,13 @@ const resultCodecs: Readonly<Record<NativeType, ResultCodec>> = {
   buffer: result("void", "u64", 1, "pointer"),
   function: result("void", "u64", 1, "pointer"),
   address: result("u64", "u64", 1),
+  cstring: result("void", "u64", 1, "string"),
+};
+
+/** Results that are numbers where that is exact. Deno's spelling has no name for them. */
+export const exactResultCodecs: Readonly<Record<"i64_fast" | "u64_fast", ResultCodec>> = {
+  i64_fast: result("void", "i64", 1, "exact"),
+  u64_fast: result("void", "u64", 1, "exact"),
 };
 
 /** The codec of a parameter type, or undefined for a type that is not known. */

@@ -396,3 +396,69 @@ fn now() f64 {
     _ = linux.clock_gettime(.MONOTONIC, &time);
     return @as(f64, @floatFromInt(time.sec)) * 1e9 + @as(f64, @floatFromInt(time.nsec));
 }
+
+// ---- Strings and variables ----------------------------------------------------------------------
+
+/// Sum of a string's bytes after `function` has run, to show that its memory was still there.
+export fn fx_sum_string_after(text: [*:0]const u8, function: *const fn (i32) callconv(.c) i32) u64 {
+    _ = function(0);
+    var sum: u64 = 0;
+    for (std.mem.span(text)) |byte| sum += byte;
+    return sum;
+}
+/// Whether two strings have one address, and what their bytes sum up to.
+export fn fx_sum_two_strings(first: [*:0]const u8, second: [*:0]const u8) u64 {
+    if (first == second) return 0;
+    var sum: u64 = 0;
+    for (std.mem.span(first)) |byte| sum += byte;
+    for (std.mem.span(second)) |byte| sum += 1000 * @as(u64, byte);
+    return sum;
+}
+export fn fx_string_length(text: ?[*:0]const u8) i64 {
+    return if (text) |bytes| @intCast(std.mem.len(bytes)) else -1;
+}
+export fn fx_byte_at(text: [*]const u8, index: u64) u8 {
+    return text[index];
+}
+
+export const fx_static_true: u8 = 0x80;
+export const fx_static_false: u8 = 0;
+export const fx_static_i8: i8 = -128;
+export const fx_static_u8: u8 = 255;
+export const fx_static_i16: i16 = -32768;
+export const fx_static_u16: u16 = 65535;
+export const fx_static_i32: i32 = -2147483648;
+export const fx_static_u32: u32 = 4294967295;
+export const fx_static_i64: i64 = -9223372036854775808;
+export const fx_static_u64: u64 = 18446744073709551615;
+export const fx_static_f32: f32 = 0.1;
+export const fx_static_f64: f64 = -0.1;
+/// A byte order mark, text, an invalid byte.
+export const fx_static_text: [11:0]u8 = "\xef\xbb\xbfGr\xc3\xbc\xc3\x9fe\xff".*;
+export const fx_static_empty: [0:0]u8 = "".*;
+/// What changes is the variable; what was read at open does not.
+export var fx_static_counter: u32 = 1;
+export fn fx_count() u32 {
+    fx_static_counter += 1;
+    return fx_static_counter;
+}
+/// A page of its own, so that tests can take it away.
+export var fx_static_page: [4096]u8 align(4096) = @splat('p');
+export fn fx_static_page_address() u64 {
+    return @intFromPtr(&fx_static_page);
+}
+
+comptime {
+    asm (
+        \\.section .rodata
+        \\.balign 16
+        \\.byte 0
+        // Exported at an odd address.
+        \\.globl fx_static_odd
+        \\.type fx_static_odd, @object
+        \\.size fx_static_odd, 8
+        \\fx_static_odd:
+        \\.byte 1, 2, 3, 4, 5, 6, 7, 8
+        \\.text
+    );
+}

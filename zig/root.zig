@@ -15,6 +15,7 @@ const libraries = @import("outside/libraries.zig");
 const pool = @import("outside/pool.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
+const strings = @import("outside/strings.zig");
 
 /// Safety panics print, and printing pulls in libc and 130 KiB. A failed check is a crash here.
 pub const panic = std.debug.no_panic;
@@ -198,6 +199,18 @@ pub export fn fl_library_close(handle: u64) i32 {
     return libraries.close(handle);
 }
 
+/// Copies the string at `address` without its zero, as far as it fits, and gives its whole length.
+/// Called through a thunk: the string may end in memory that is not there.
+pub export fn fl_string_read(address: u64, into: *anyopaque, byte_length: u32) u64 {
+    const bytes: [*]u8 = @ptrCast(into);
+    return strings.read(address, bytes[0..byte_length]);
+}
+
+/// The value of 1, 2, 4 or 8 bytes at `address`, 0 for another width. Called through a thunk.
+pub export fn fl_value_read(address: u64, byte_length: u32) u64 {
+    return strings.value(address, byte_length) orelse 0;
+}
+
 /// Makes the exception that `kind` (abi.SelfTest) names. Called through a thunk like any function.
 pub export fn fl_self_test(kind: u32) i32 {
     const known = std.enums.fromInt(abi.SelfTest, kind) orelse return number(.invalid_argument);
@@ -210,4 +223,5 @@ test {
     _ = @import("outside/engine_code.zig");
     _ = barriers;
     _ = slots;
+    _ = strings;
 }
