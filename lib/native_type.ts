@@ -5,6 +5,7 @@
  * @module
  */
 import type { BrandedCallback } from "./callback_brand.ts";
+import { types } from "node:util";
 import { keep } from "./kept.ts";
 import type { CType } from "./runtime/types.ts";
 
@@ -206,14 +207,14 @@ function wideCodec(ctype: "i64" | "u64"): ParameterCodec {
 }
 
 function isBuffer(value: unknown): value is NativeBuffer {
-  return ArrayBuffer.isView(value) || value instanceof ArrayBuffer ||
-    value instanceof SharedArrayBuffer;
+  // Not by instanceof: memory of another realm is memory, too.
+  return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
 }
 
 /** A view of a buffer that is still attached. */
 function viewOf(value: NativeBuffer): ArrayBufferView {
   const buffer = ArrayBuffer.isView(value) ? value.buffer : value;
-  if (buffer instanceof ArrayBuffer && buffer.detached) {
+  if ("detached" in buffer && buffer.detached) {
     throw new TypeError("takes memory that is still attached, and this buffer was transferred");
   }
   return ArrayBuffer.isView(value) ? value : new Uint8Array(value);
