@@ -1,0 +1,279 @@
+/**
+ * The demonstration: five crashes in native code, caught, shown, and survived.
+ *
+ * The faults are real. Four are in the system's C library, where a wrong argument is enough; one is
+ * an instruction of our own library that no CPU runs. Where no C library is found, the self-test
+ * makes all of them.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { selfTestKind } from "../abi.ts";
+import { dlopen } from "../dlopen.ts";
+import { FaultlineError } from "../faultline_error.ts";
+import { HardwareException } from "../hardware_exception.ts";
+import { nativePath } from "../native.ts";
+import type { SelfTestKind } from "../self_test.ts";
+import type { SignalName } from "../signal_table.ts";
+import { crashBlock, heading, type Place, sourceLine } from "./crash_block.ts";
+import { paint } from "./style.ts";
+
+const file = fileURLToPath(import.meta.url);
+const cLibraryNames: readonly string[] = ["libc.so.6", "libc.musl-x86_64.so.1"];
+const extendedSyntax = 1;
+const roundsMax = 10_000;
+
+/** Catches abort() besides what is caught anyway. */
+const signals: readonly SignalName[] = [
+  "SIGSEGV",
+  "SIGBUS",
+  "SIGFPE",
+  "SIGILL",
+  "SIGTRAP",
+  "SIGABRT",
+];
+
+function openCLibrary(name: string) {
+  return dlopen(name, {
+    strlen: { parameters: ["buffer"], result: "usize" },
+    lengthAt: { name: "strlen", parameters: ["address"], result: "usize" },
+    div: { parameters: ["i32", "i32"], result: "i64" },
+    assert: { name: "__assert_fail", parameters: ["buffer", "buffer", "u32", "buffer"] },
+    regcomp: { parameters: ["buffer", "buffer", "i32"], result: "i32" },
+    regexec: { parameters: ["buffer", "buffer", "usize", "address", "i32"], result: "i32" },
+    memcpy: { parameters: ["buffer", "address", "usize"], result: "address" },
+    dladdr: { parameters: ["address", "buffer"], result: "i32" },
+  }, { signals });
+}
+
+function openFaultline() {
+  const test = { name: "fl_self_test", parameters: ["u32"], result: "i32" } as const;
+  return dlopen(nativePath(), { selfTest: test }, { signals });
+}
+
+type CLibrary = ReturnType<typeof openCLibrary>["symbols"];
+type Faultline = ReturnType<typeof openFaultline>["symbols"];
+
+/** A crash: what makes it, and what the self-test makes where that is not there. */
+interface Scene {
+  readonly title: string;
+  readonly crash: (libc: CLibrary, faultline: Faultline) => void;
+  readonly selfTest: SelfTestKind;
+  /** Why it may return without a crash; null when it cannot. */
+  readonly mayReturn: string | null;
+  readonly note: string | null;
+}
+
+type Outcome = "caught" | "missed" | "skipped";
+
+function text(value: string): Uint8Array {
+  return new TextEncoder().encode(`${value}\0`);
+}
+
+// Bodies are statements, not expressions: a call in return position would replace its own frame in
+// one of the runtimes, and the line would be missing from the stack.
+const scenes: readonly Scene[] = [
+  {
+    title: "null pointer",
+    crash: (libc) => {
+      libc.strlen(null);
+    },
+    selfTest: "null_read",
+    mayReturn: null,
+    note: null,
+  },
+  {
+    title: "division by zero",
+    crash: (libc) => {
+      libc.div(1, 0);
+    },
+    selfTest: "integer_division",
+    mayReturn: null,
+    note: null,
+  },
+  {
+    title: "illegal instruction",
+    crash: (_libc, faultline) => {
+      faultline.selfTest(selfTestKind.illegal_instruction);
+    },
+    selfTest: "illegal_instruction",
+    mayReturn: null,
+    note: null,
+  },
+  {
+    title: "failed assert()",
+    crash: (libc) => {
+      libc.assert(text("width > 0"), text("image.c"), 42, text("scale"));
+    },
+    selfTest: "abort",
+    mayReturn: null,
+    note: "the C library wrote its own message to stderr first",
+  },
+  {
+    title: "stack overflow",
+    crash: (libc) => {
+      libc.regcomp(new Uint8Array(256), text("(".repeat(200_000)), extendedSyntax);
+    },
+    selfTest: "stack_overflow",
+    mayReturn: "regcomp() returned: the stack of this process has no limit, or a vast one",
+    note: null,
+  },
+];
+
+/** Runs `crash` and gives what it threw; null when it returned. */
+function caught(crash: () => void): HardwareException | null {
+  try {
+    crash();
+  } catch (error) {
+    if (error instanceof HardwareException) return error;
+    throw error;
+  }
+  return null;
+}
+
+/** Asks the C library what lies at `address`; a question that faults gives less, not a crash. */
+function placeOf(address: bigint, libc: CLibrary | null): Place {
+  const nowhere: Place = {
+    address,
+    library: null,
+    offset: 0n,
+    symbol: null,
+    symbolOffset: 0n,
+    bytes: new Uint8Array(),
+  };
+  if (libc === null) return nowhere;
+  const bytes = new Uint8Array(8);
+  const unreadable = caught(() => libc.memcpy(bytes, address, BigInt(bytes.length)));
+  if (unreadable !== null) return nowhere;
+  // Dl_info: the file's name, where it is loaded, the symbol's name, where it begins.
+  const found = new BigUint64Array(4);
+  if (libc.dladdr(address, found) === 0) return { ...nowhere, bytes };
+  const [fileName, base, symbolName, start] = found as unknown as [bigint, bigint, bigint, bigint];
+  return {
+    address,
+    library: basename(textAt(fileName, libc)),
+    offset: address - base,
+    symbol: symbolName === 0n ? null : textAt(symbolName, libc),
+    symbolOffset: address - start,
+    bytes,
+  };
+}
+
+function textAt(address: bigint, libc: CLibrary): string {
+  const bytes = new Uint8Array(Number(libc.lengthAt(address)));
+  if (bytes.length > 0) libc.memcpy(bytes, address, BigInt(bytes.length));
+  return new TextDecoder().decode(bytes);
+}
+
+/** Makes one crash and prints its block. */
+function play(scene: Scene, index: number, libc: CLibrary | null, faultline: Faultline): Outcome {
+  const error = caught(() => {
+    if (libc !== null) scene.crash(libc, faultline);
+    else faultline.selfTest(selfTestKind[scene.selfTest]);
+  });
+  // What the C library wrote about it stands apart from what follows.
+  if (error?.info.type === "abort" && process.stderr.isTTY) console.error();
+  if (error === null) {
+    const skipped = libc !== null && scene.mayReturn !== null;
+    console.log(heading(` ${index + 1} `, scene.title, skipped ? "skipped" : "NOT CAUGHT"));
+    console.log(`    ${skipped ? scene.mayReturn : "it returned as if nothing had happened"}\n`);
+    return skipped ? "skipped" : "missed";
+  }
+  const lines = crashBlock({
+    number: index + 1,
+    title: scene.title,
+    error,
+    place: placeOf(error.info.instructionPointer, libc),
+    source: sourceLine(error, file, readFileSync(file, "utf8")),
+    note: libc === null ? "made by the self-test: no C library was found" : scene.note,
+  });
+  console.log(`${lines.join("\n")}\n`);
+  return "caught";
+}
+
+/** Calls the crashed functions again. Gives a line and whether the results were right. */
+function callAgain(libc: CLibrary): readonly [string, boolean] {
+  const length = libc.strlen(text("Faultline"));
+  const quotient = libc.div(7, 2);
+  const pattern = new Uint8Array(256);
+  const compiled = libc.regcomp(pattern, text("(se)+gfault"), extendedSyntax);
+  const matched = libc.regexec(pattern, text("a sesegfault"), 0n, null, 0);
+  const right = length === 9n && quotient === (1n << 32n | 3n) && compiled === 0 && matched === 0;
+  const parts = [
+    `strlen("Faultline") = ${length}`,
+    `div(7, 2) = ${BigInt.asIntN(32, quotient)} rem ${quotient >> 32n}`,
+    `regexec ${matched === 0 ? "matches" : "does not match"}`,
+  ];
+  return [parts.join("   "), right];
+}
+
+/** Crashes many times in a row. Gives a line and whether every one was caught. */
+function crashAgain(crash: () => void, what: string): readonly [string, boolean] {
+  let count = 0;
+  const start = performance.now();
+  for (let round = 0; round < roundsMax; round++) {
+    try {
+      crash();
+    } catch (error) {
+      if (error instanceof HardwareException) count += 1;
+    }
+  }
+  const each = (performance.now() - start) * 1000 / roundsMax;
+  const all = count === roundsMax;
+  const number = roundsMax.toLocaleString("en");
+  const caughtText = all ? "all" : `only ${count}`;
+  return [`${number} more ${what}: ${caughtText} caught, ${each.toFixed(1)} µs each`, all];
+}
+
+/** Shows that the same libraries still work. */
+function goOn(libc: CLibrary | null, faultline: Faultline): boolean {
+  const status = faultline.selfTest(selfTestKind.none);
+  const checks = libc === null
+    ? [crashAgain(() => {
+      faultline.selfTest(selfTestKind.null_read);
+    }, "null reads")]
+    : [
+      callAgain(libc),
+      crashAgain(() => {
+        libc.strlen(null);
+      }, "strlen(NULL)"),
+    ];
+  const right = status === 0 && checks.every(([, passed]) => passed);
+  const mark = right ? paint(["inverse", "green"], " ✓ ") : paint(["inverse", "red"], " ✗ ");
+  console.log(heading(mark, paint("bold", "still running"), `process ${process.pid}`));
+  for (const [line] of checks) console.log(`    ${line}`);
+  return right;
+}
+
+/** The first C library that there is, or null. */
+function findCLibrary(): ReturnType<typeof openCLibrary> | null {
+  for (const name of cLibraryNames) {
+    try {
+      return openCLibrary(name);
+    } catch (error) {
+      if (!(error instanceof FaultlineError)) throw error;
+    }
+  }
+  return null;
+}
+
+function main(): number {
+  using libc = findCLibrary();
+  using faultline = openFaultline();
+  const symbols = libc === null ? null : libc.symbols;
+  console.log("Five crashes, each of which ends a program. Here try and catch caught them.\n");
+  const outcomes = scenes.map((scene, index) => play(scene, index, symbols, faultline.symbols));
+  const right = goOn(symbols, faultline.symbols);
+  const count = outcomes.filter((outcome) => outcome === "caught").length;
+  const made = outcomes.filter((outcome) => outcome !== "skipped").length;
+  const passed = right && count === made;
+  const summary = `${count} of ${made} crashes caught; calls after them were ` +
+    (right ? "right" : "WRONG");
+  console.log(`\n${paint(passed ? ["bold", "green"] : ["bold", "red"], summary)}`);
+  return passed ? 0 : 1;
+}
+
+process.exitCode = main();
