@@ -144,6 +144,7 @@ pub const page_size = 4096;
 pub const protection_none: u32 = 0;
 pub const protection_read: u32 = 1;
 pub const protection_write: u32 = 2;
+pub const protection_execute: u32 = 4;
 const map_shared: u32 = 0x01;
 const map_private: u32 = 0x02;
 const map_anonymous: u32 = 0x20;
