@@ -31,6 +31,16 @@ export type { ExceptionInfo, Registers } from "./lib/exception_info.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
 export { install, reinstall, type SignalOwner, type Status, status } from "./lib/handlers.ts";
 export { HardwareException } from "./lib/hardware_exception.ts";
+export {
+  addressOf,
+  isReadable,
+  mappingOf,
+  type MemoryRange,
+  protect,
+  type Protection,
+  readMemory,
+  writeMemory,
+} from "./lib/memory.ts";
 export type {
   NativeArgument,
   NativeBuffer,

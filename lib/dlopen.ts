@@ -235,7 +235,8 @@ class GuardedLibrary implements Disposable {
   }
 }
 
-function pointerConversions(ready: Native): PointerConversions {
+/** What of this runtime the conversions of arguments need. */
+export function pointerConversions(ready: Native): PointerConversions {
   const { runtime, functions } = ready;
   return {
     isPointer: runtime.isPointer,

@@ -27,6 +27,9 @@ pub const Status = enum(i32) {
 /// Who a signal's disposition belongs to now.
 pub const Owner = enum(u32) { default = 0, ignored = 1, faultline = 2, runtime = 3, other = 4 };
 
+/// Bits of `Mapping.protection`, as mprotect takes them.
+pub const ProtectionBits = enum(u32) { none = 0, read = 1, write = 2, execute = 4 };
+
 /// What `fl_self_test` makes happen. Each is one instruction or call that really faults.
 pub const SelfTest = enum(u32) {
     none = 0,
@@ -172,12 +175,30 @@ pub const ProcessStatus = extern struct {
     }
 };
 
+/// A mapping of this process, as the kernel lists it.
+pub const Mapping = extern struct {
+    size: u32,
+    protection: u32,
+    start: u64,
+    end: u64,
+    path_length: u32,
+    _reserved: u32,
+    /// As the kernel prints it, cut to fit; empty for anonymous memory without a name.
+    path: [4096]u8,
+
+    comptime {
+        assert(@sizeOf(Mapping) == 32 + 4096);
+        assert(@offsetOf(Mapping, "path") == 32);
+    }
+};
+
 /// The structs and enums that TypeScript gets, by the name it gets them under.
 pub const structs = .{
     .{ "exceptionLayout", Exception },
     .{ "threadRecordLayout", ThreadRecord },
     .{ "signalStatusLayout", SignalStatus },
     .{ "processStatusLayout", ProcessStatus },
+    .{ "mappingLayout", Mapping },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -185,4 +206,5 @@ pub const enums = .{
     .{ "nativeStatus", Status },
     .{ "signalOwner", Owner },
     .{ "selfTestKind", SelfTest },
+    .{ "protectionBits", ProtectionBits },
 };

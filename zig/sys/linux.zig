@@ -103,6 +103,15 @@ pub fn signalMask() u64 {
     return mask;
 }
 
+/// Whether the kernel can read the 8 bytes around `address`: it does before it looks at what to do
+/// with them, and refuses that. The cheapest system call that takes a pointer and has no effect.
+pub fn kernelCanRead(address: u64) bool {
+    const no_such_operation = std.math.maxInt(u32);
+    const word = address & ~@as(u64, 7);
+    const result = linux.syscall4(.rt_sigprocmask, no_such_operation, word, 0, @sizeOf(u64));
+    return linux.errno(result) != .FAULT;
+}
+
 pub fn setSignalMask(mask: u64) void {
     _ = linux.syscall4(.rt_sigprocmask, sig_setmask, @intFromPtr(&mask), 0, @sizeOf(u64));
 }
@@ -169,8 +178,16 @@ pub fn unmap(address: u64, length: u64) void {
 }
 
 pub fn protect(address: u64, length: u64, protection: u32) bool {
-    return !failed(linux.syscall3(.mprotect, address, length, protection));
+    return protectErrno(address, length, protection) == 0;
 }
+
+/// The errno of mprotect, 0 when it succeeded.
+pub fn protectErrno(address: u64, length: u64, protection: u32) i32 {
+    const result = linux.syscall3(.mprotect, address, length, protection);
+    return @backingInt(linux.errno(result));
+}
+
+pub const enomem: i32 = @backingInt(linux.E.NOMEM);
 
 /// A descriptor of an empty anonymous file, or null.
 pub fn memfd(name: [*:0]const u8) ?u32 {

@@ -422,6 +422,7 @@ pub const handlerEntry = entry.handlerEntry;
 pub const restorer = entry.restorer;
 pub const probeCopy = entry.probeCopy;
 pub const probeLoad = entry.probeLoad;
+pub const probePages = entry.probePages;
 pub const fixup = entry.fixup;
 
 /// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.
