@@ -33,6 +33,16 @@ export type {
 } from "./lib/foreign.ts";
 export { install, reinstall, type SignalOwner, type Status, status } from "./lib/handlers.ts";
 export { HardwareException } from "./lib/hardware_exception.ts";
+export {
+  addressOf,
+  isReadable,
+  mappingOf,
+  type MemoryRange,
+  protect,
+  type Protection,
+  readMemory,
+  writeMemory,
+} from "./lib/memory.ts";
 export type {
   NativeArgument,
   NativeBuffer,

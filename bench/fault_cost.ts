@@ -46,14 +46,15 @@ function bareFaults(): Floor {
 function statusCandidate(): () => number {
   const { runtime, functions, record, path: libraryPath } = native();
   const [target] = runtime.openLibrary(path, functions).symbolAddresses(["fx_read"]);
-  const index = functions.fl_slot_open!(target, signalMask(defaultSignals), 0) as number;
+  const index = functions.fl_slot_open!(target, signalMask(defaultSignals), 0, 0, 0) as number;
   if (index < 0) throw new Error(`Cannot open a slot: status ${index}`);
   const address = functions.fl_thunk_address!(index) as bigint;
   const signature = {
     parameters: ["u64"] as const,
     result: runtime.voidResults ? "void" as const : "u64" as const,
   };
-  const [thunk] = runtime.bindThunks(libraryPath, [{ index, address, ...signature }]).functions;
+  const binding = { index, name: `fl_t${index}`, address, ...signature };
+  const [thunk] = runtime.bindThunks(libraryPath, [binding]).functions;
   const flag = threadRecordLayout.pending.offset / 4;
   const used = threadRecordLayout.chunk_used.offset / 4;
   const run = loop(

@@ -82,6 +82,18 @@ export const processStatusLayout = {
   signals: { offset: 48, byteLength: 112, type: "bytes" },
 } as const;
 
+/** Layout of `abi.Mapping`, in bytes. */
+export const mappingLayout = {
+  byteLength: 4128,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  protection: { offset: 4, byteLength: 4, type: "u32" },
+  start: { offset: 8, byteLength: 8, type: "u64" },
+  end: { offset: 16, byteLength: 8, type: "u64" },
+  path_length: { offset: 24, byteLength: 4, type: "u32" },
+  _reserved: { offset: 28, byteLength: 4, type: "u32" },
+  path: { offset: 32, byteLength: 4096, type: "bytes" },
+} as const;
+
 /** Values of `abi.Access`. */
 export const access = {
   unknown: 0,
@@ -137,6 +149,14 @@ export const selfTestKind = {
   stack_overflow: 11,
   abort: 12,
   misaligned_access: 13,
+} as const;
+
+/** Values of `abi.ProtectionBits`. */
+export const protectionBits = {
+  none: 0,
+  read: 1,
+  write: 2,
+  execute: 4,
 } as const;
 
 /** Bits of an exception's flags. */
@@ -203,6 +223,11 @@ export const symbols = {
   fl_library_close: { parameters: ["u64"], result: "i32" },
   fl_string_read: { parameters: ["u64", "buffer", "u32"], result: "u64" },
   fl_value_read: { parameters: ["u64", "u32"], result: "u64" },
+  fl_read_memory: { parameters: ["u64", "buffer", "f64"], result: "void" },
+  fl_write_memory: { parameters: ["u64", "buffer", "f64"], result: "void" },
+  fl_is_readable: { parameters: ["u64", "f64"], result: "i32" },
+  fl_protect: { parameters: ["u64", "f64", "u32", "buffer"], result: "i32" },
+  fl_mapping_of: { parameters: ["u64", "buffer", "u32"], result: "i32" },
   fl_self_test: { parameters: ["u32"], result: "i32" },
 } as const;
 
@@ -210,4 +235,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0xa4cad9eaa8f6e3b3n;
+export const abiHash = 0x40592aa1d23651cdn;

@@ -34,8 +34,8 @@ function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
 export function catchException(body: () => never): Result<never>;
 /**
  * Runs `body`; a `HardwareException` becomes a value, every other error passes through. Also
- * exported as `catch`. It guards nothing by itself: only calls through `dlopen` have a recovery
- * point.
+ * exported as `catch`. It guards nothing by itself: only calls through `dlopen` and the memory
+ * functions have a recovery point.
  *
  * @param body What to run. If it returns a promise, so does `catchException`.
  * @returns The body's value or the exception, as `ok` tells.

@@ -139,6 +139,13 @@ export class ExceptionReader {
   }
 }
 
+/** The same exception in memory of its own. */
+export function copyException({ chunk, offset, call }: ExceptionBytes): ExceptionBytes {
+  const view = new DataView(chunk.buffer, chunk.byteOffset + offset);
+  const length = view.getUint32(exceptionLayout.size.offset, true);
+  return { chunk: chunk.slice(offset, offset + length), offset: 0, call };
+}
+
 const accessNames = { read: "read", write: "write", execute: "execute" } as const;
 
 /** What the access did, or null. */

@@ -162,7 +162,7 @@ function wrapperSource(signature: GuardedSignature, returned: boolean, serial: n
   const names = parameters.map((_, index) => `a${index}`);
   const tests = parameters.flatMap(({ test }, index) => test === null ? [] : [test(names[index]!)]);
   const values = parameters.map(({ inline }, index) =>
-    inline === null ? `convert${index}(${names[index]})` : inline(names[index]!)
+    inline === null ? `convert${index}(${names[index]})` : inline(names[index]!, `convert${index}`)
   );
   const check = tests.length === 0 ? "" : `if (!(${tests.join(" && ")})) reject([${names}]);`;
   const views = new Set<RecordView>(result.slot === null ? [] : [result.slot.view]);

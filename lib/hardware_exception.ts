@@ -5,6 +5,7 @@
  */
 import {
   accessName,
+  copyException,
   decodeException,
   type ExceptionBytes,
   type ExceptionInfo,
@@ -20,6 +21,18 @@ export interface SyntheticException {
   readonly info: ExceptionInfo;
   readonly message: string;
   readonly additional: unknown;
+}
+
+/**
+ * Whether this engine asks for the message when it formats the stack, as V8 does. JavaScriptCore
+ * takes it from the constructor, and from an own property when it sends an error to another thread.
+ */
+const messageIsLazy: boolean = asksForMessage();
+
+function asksForMessage(): boolean {
+  class Probe extends Error {}
+  Object.defineProperty(Probe.prototype, "message", { get: () => "asked" });
+  return new Probe().stack?.includes("asked") ?? false;
 }
 
 /**
@@ -45,18 +58,21 @@ export interface SyntheticException {
 export class HardwareException extends Error {
   declare readonly name: "HardwareException";
   declare readonly message: string;
-  readonly #source: ExceptionBytes | SyntheticException;
+  #source: ExceptionBytes | SyntheticException;
   #info: ExceptionInfo | undefined;
 
   /** Made by guarded calls and by `throwException`; not meant to be called. */
   constructor(source: ExceptionBytes | SyntheticException) {
-    super();
+    if (messageIsLazy) super();
+    else super(describeSource(source));
     this.#source = source;
   }
 
   /** Whether `value` is one, made by this copy of the module or another. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return typeof value === "object" && value !== null && brand in value;
+    if (typeof value !== "object" || value === null || !(brand in value)) return false;
+    // A class that extends this one has instances of its own.
+    return this === HardwareException || this.prototype.isPrototypeOf(value);
   }
 
   /** `info.code`, where JavaScript users look first. */
@@ -69,8 +85,12 @@ export class HardwareException extends Error {
 
   /** Everything that the kernel and the CPU reported. */
   get info(): ExceptionInfo {
-    const source = this.#source;
-    this.#info ??= "info" in source ? source.info : decodeException(source);
+    if (this.#info === undefined) {
+      const source = this.#source;
+      // The chunk holds many exceptions: one that is looked at takes its own bytes, and lets go.
+      if (!("info" in source)) this.#source = copyException(source);
+      this.#info = "info" in source ? source.info : decodeException(source);
+    }
     return this.#info;
   }
 
@@ -82,13 +102,11 @@ export class HardwareException extends Error {
 
   /** The message, made when it is looked at. */
   static describe(exception: HardwareException): string {
-    const source = exception.#source;
-    return "info" in source ? source.message : describeException(source);
+    return describeSource(exception.#source);
   }
 }
 
-// On the prototype, so that throwing costs neither text nor properties. Both runtimes format
-// the stack when it is read, and ask for these then.
+// On the prototype, so that throwing costs neither text nor properties where that can be.
 Object.defineProperties(HardwareException.prototype, {
   [brand]: { value: true },
   name: { value: "HardwareException", writable: true, configurable: true },
@@ -102,6 +120,10 @@ Object.defineProperties(HardwareException.prototype, {
     configurable: true,
   },
 });
+
+function describeSource(source: ExceptionBytes | SyntheticException): string {
+  return "info" in source ? source.message : describeException(source);
+}
 
 const happenings: Readonly<Record<string, string>> = {
   "general-protection": "used a non-canonical address or a privileged instruction",

@@ -108,7 +108,7 @@ function attach(functions: NativeFunctions): ThreadRecord {
   return record;
 }
 
-const chunkLength = 64 * 1024;
+const chunkLength = 128 * 1024;
 const chunkUsedIndex = threadRecordLayout.chunk_used.offset / 4;
 const exceptionOffsetIndex = threadRecordLayout.exception_offset.offset / 4;
 const exceptionMaxIndex = threadRecordLayout.exception_size_max.offset / 4;

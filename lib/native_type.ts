@@ -132,14 +132,17 @@ export interface PointerConversions {
   bufferArgument(view: ArrayBufferView): unknown;
 }
 
-/** How one type is passed. `test` and `inline` are source text for generated wrappers. */
+/**
+ * How one type is passed. `test` and `inline` are source text for generated wrappers; `inline` gets
+ * the name of a function that does what `convert` does.
+ */
 export interface ParameterCodec {
   /** What crosses the boundary. */
   readonly ctype: CType;
   readonly register: "integer" | "float";
   /** True for values that `inline` converts; null when `convert` is called. */
   readonly test: ((name: string) => string) | null;
-  readonly inline: ((name: string) => string) | null;
+  readonly inline: ((name: string, convert: string) => string) | null;
   /** Converts, or throws a `TypeError` or `RangeError` whose message says what the type takes. */
   readonly convert: (value: unknown, pointers: PointerConversions) => unknown;
   /** Whether `convert` keeps what it makes: the call lets go of it when it is over. */
@@ -195,7 +198,8 @@ function wideCodec(ctype: "i64" | "u64"): ParameterCodec {
     ctype,
     register: "integer",
     test: null,
-    inline: null,
+    // Both runtimes wrap a bigint modulo 2 ** 64 themselves.
+    inline: (name, convert) => `typeof ${name} === "bigint" ? ${name} : ${convert}(${name})`,
     convert: (value) => {
       if (typeof value === "bigint") return wrap(64, value);
       if (typeof value !== "number") throw new TypeError("takes a number or a bigint");
@@ -247,7 +251,9 @@ const bufferCodec: ParameterCodec = {
   ctype: "buffer",
   register: "integer",
   test: null,
-  inline: null,
+  // A detached array is empty, too.
+  inline: (name, convert) =>
+    `${name} instanceof Uint8Array && ${name}.byteLength !== 0 ? ${name} : ${convert}(${name})`,
   convert: (value, pointers) => {
     if (value === null) return null;
     if (!isBuffer(value)) {

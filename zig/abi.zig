@@ -29,6 +29,9 @@ pub const Status = enum(i32) {
 /// Who a signal's disposition belongs to now.
 pub const Owner = enum(u32) { default = 0, ignored = 1, faultline = 2, runtime = 3, other = 4 };
 
+/// Bits of `Mapping.protection`, as mprotect takes them.
+pub const ProtectionBits = enum(u32) { none = 0, read = 1, write = 2, execute = 4 };
+
 /// What `fl_self_test` makes happen. Each is one instruction or call that really faults.
 pub const SelfTest = enum(u32) {
     none = 0,
@@ -208,6 +211,23 @@ pub const ProcessStatus = extern struct {
     }
 };
 
+/// A mapping of this process, as the kernel lists it.
+pub const Mapping = extern struct {
+    size: u32,
+    protection: u32,
+    start: u64,
+    end: u64,
+    path_length: u32,
+    _reserved: u32,
+    /// As the kernel prints it, cut to fit; empty for anonymous memory without a name.
+    path: [4096]u8,
+
+    comptime {
+        assert(@sizeOf(Mapping) == 32 + 4096);
+        assert(@offsetOf(Mapping, "path") == 32);
+    }
+};
+
 /// The structs and enums that TypeScript gets, by the name it gets them under.
 pub const structs = .{
     .{ "exceptionLayout", Exception },
@@ -215,6 +235,7 @@ pub const structs = .{
     .{ "callBlockLayout", CallBlock },
     .{ "signalStatusLayout", SignalStatus },
     .{ "processStatusLayout", ProcessStatus },
+    .{ "mappingLayout", Mapping },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -222,4 +243,5 @@ pub const enums = .{
     .{ "nativeStatus", Status },
     .{ "signalOwner", Owner },
     .{ "selfTestKind", SelfTest },
+    .{ "protectionBits", ProtectionBits },
 };

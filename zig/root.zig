@@ -12,6 +12,7 @@ const barriers = @import("outside/barriers.zig");
 const calls = @import("outside/calls.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
+const memory = @import("outside/memory.zig");
 const pool = @import("outside/pool.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
@@ -211,6 +212,48 @@ pub export fn fl_value_read(address: u64, byte_length: u32) u64 {
     return strings.value(address, byte_length) orelse 0;
 }
 
+/// Copies memory of this process to `into`, or faults at the first byte that cannot be read before
+/// anything is copied. Called through a thunk. Lengths are whole numbers below 2^53: what
+/// JavaScript has, and a bigint costs more than a small copy.
+pub export fn fl_read_memory(from: u64, into: *anyopaque, byte_length: f64) void {
+    const length: u64 = @intFromFloat(byte_length);
+    if (length != 0) memory.read(from, @ptrCast(into), length);
+}
+
+/// Copies `from` to memory of this process, or faults at the first byte that cannot be written
+/// before anything is copied. Called through a thunk.
+pub export fn fl_write_memory(to: u64, from: *const anyopaque, byte_length: f64) void {
+    const length: u64 = @intFromFloat(byte_length);
+    if (length != 0) memory.write(to, @ptrCast(from), length);
+}
+
+/// 1 when every byte of the range can be read, 0 when not.
+pub export fn fl_is_readable(address: u64, byte_length: f64) i32 {
+    const length: u64 = @intFromFloat(byte_length);
+    if (length == 0) return 1;
+    if (address +% (length - 1) < address) return number(.invalid_argument);
+    const readable = memory.isReadable(address, length) catch return number(.system_call_failed);
+    return @intFromBool(readable);
+}
+
+/// Changes the protection of the pages that the range touches: 0, or an errno. `before` gets the
+/// first page's bits.
+pub export fn fl_protect(address: u64, byte_length: f64, protection: u32, before: *u32) i32 {
+    const length: u64 = @intFromFloat(byte_length);
+    before.* = 0;
+    if (protection > 7 or length == 0) return number(.invalid_argument);
+    if (address +% (length - 1) < address) return number(.invalid_argument);
+    return memory.protect(address, length, protection, before) catch
+        number(.system_call_failed);
+}
+
+/// The mapping that holds `address`: 1, or 0 when there is none.
+pub export fn fl_mapping_of(address: u64, into: *abi.Mapping, byte_length: u32) i32 {
+    if (byte_length < @sizeOf(abi.Mapping)) return number(.invalid_argument);
+    const found = memory.mappingOf(address, into) catch return number(.system_call_failed);
+    return @intFromBool(found);
+}
+
 /// Makes the exception that `kind` (abi.SelfTest) names. Called through a thunk like any function.
 pub export fn fl_self_test(kind: u32) i32 {
     const known = std.enums.fromInt(abi.SelfTest, kind) orelse return number(.invalid_argument);
@@ -221,6 +264,8 @@ test {
     _ = @import("inside/handler.zig");
     _ = @import("guarded_call_test.zig");
     _ = @import("outside/engine_code.zig");
+    _ = @import("outside/maps.zig");
+    _ = memory;
     _ = barriers;
     _ = slots;
     _ = strings;

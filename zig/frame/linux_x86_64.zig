@@ -117,8 +117,9 @@ pub const Frame = extern struct {
         return sum;
     }
 
-    /// Resume at `target` on `stack` with `scratch` in the register that the landing pad expects.
-    pub fn resumeAt(frame: *Frame, target: u64, stack: u64, scratch: u64) void {
+    /// Resume at `target` on `stack` with `scratch` in the register that the landing pad expects,
+    /// and with `mxcsr` in front of initial vector state.
+    pub fn resumeAt(frame: *Frame, target: u64, stack: u64, scratch: u64, mxcsr: u32) void {
         assert(target != 0);
         assert(stack & 15 == 0);
         frame.registers.rip = target;
@@ -127,7 +128,7 @@ pub const Frame = extern struct {
         // The interrupted code's direction, alignment-check and single-step flags would break the
         // caller, which relies on the ABI's flags.
         frame.registers.eflags &= ~(flag_trap | flag_direction | flag_alignment_check);
-        frame.resetExtendedState();
+        frame.resetExtendedState(mxcsr);
     }
 
     /// Resume at `target`, everything else as it was.
@@ -136,13 +137,37 @@ pub const Frame = extern struct {
         frame.registers.rip = target;
     }
 
-    /// Makes the kernel load initial x87, SSE and AVX state: with XSTATE_BV 0 every component is
-    /// reset by XRSTOR. MXCSR and the x87 control word are loaded at the landing pad.
-    fn resetExtendedState(frame: *Frame) void {
-        if (!frame.hasExtendedState()) return;
-        const header: *align(16) u64 = @ptrCast(frame.fpstate.? + fxsave_size);
-        header.* = 0;
+    /// Makes the kernel load initial x87, SSE and AVX state, but for MXCSR: with XSTATE_BV 0 XRSTOR
+    /// resets every component. Without XSAVE the x87 part itself says that it is empty.
+    fn resetExtendedState(frame: *Frame, mxcsr: u32) void {
+        const state = frame.fpstate orelse return;
+        const legacy: *align(16) LegacyState = @ptrCast(state);
+        legacy.mxcsr = mxcsr;
+        if (frame.hasExtendedState()) {
+            const header: *align(16) u64 = @ptrCast(state + fxsave_size);
+            header.* = 0;
+        } else {
+            legacy.control = 0x37f;
+            legacy.status = 0;
+            legacy.tags = 0;
+        }
     }
+
+    /// The head of FXSAVE's area (Intel SDM volume 1, 10.5.1).
+    const LegacyState = extern struct {
+        control: u16,
+        status: u16,
+        tags: u8,
+        _reserved: u8,
+        opcode: u16,
+        instruction: u64,
+        data: u64,
+        mxcsr: u32,
+
+        comptime {
+            assert(@offsetOf(LegacyState, "mxcsr") == 24);
+        }
+    };
 
     fn hasExtendedState(frame: *const Frame) bool {
         const state = frame.fpstate orelse return false;

@@ -96,7 +96,8 @@ fn recover(
         thread.busy = false;
         trampoline.jump(guard, offset);
     }
-    frame.resumeAt(trampoline.landing(), guard, offset);
+    const point: *const trampoline.RecoveryFrame = @ptrFromInt(guard);
+    frame.resumeAt(trampoline.landing(), guard, offset, point.mxcsr);
     return true;
 }
 

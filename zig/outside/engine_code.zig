@@ -8,43 +8,12 @@
 
 const std = @import("std");
 const sys = @import("../sys.zig").machine;
+const maps = @import("maps.zig");
 
 /// No smaller run of executable mappings counts as an engine's reservation.
 const reservation_min = 64 * 1024 * 1024;
 
 pub const Range = struct { start: u64, end: u64 };
-
-const Mapping = struct {
-    start: u64,
-    end: u64,
-    writable: bool,
-    executable: bool,
-    /// Device and inode as the kernel prints them; "00:00 0" for anonymous memory.
-    file: []const u8,
-
-    fn anonymous(mapping: *const Mapping) bool {
-        return std.mem.startsWith(u8, mapping.file, "00:00 0");
-    }
-};
-
-/// Reads one line of /proc/self/maps (proc_pid_maps(5)): range, permissions, offset, device, inode.
-fn parse(line: []const u8) ?Mapping {
-    var fields = std.mem.tokenizeScalar(u8, line, ' ');
-    var range = std.mem.splitScalar(u8, fields.next() orelse return null, '-');
-    const permissions = fields.next() orelse return null;
-    _ = fields.next() orelse return null;
-    const device = fields.next() orelse return null;
-    const inode = fields.next() orelse return null;
-    if (permissions.len < 4) return null;
-    const length = @intFromPtr(inode.ptr) + inode.len - @intFromPtr(device.ptr);
-    return .{
-        .start = std.fmt.parseInt(u64, range.first(), 16) catch return null,
-        .end = std.fmt.parseInt(u64, range.next() orelse return null, 16) catch return null,
-        .writable = permissions[1] == 'w',
-        .executable = permissions[2] == 'x',
-        .file = device.ptr[0..length],
-    };
-}
 
 /// The contiguous run of executable mappings that ended last.
 const Run = struct { start: u64 = 0, end: u64 = 0, generated: bool = false };
@@ -54,18 +23,18 @@ fn collect(text: []const u8, program: u64, into: []Range) usize {
     var program_file: []const u8 = "";
     var lines = std.mem.tokenizeScalar(u8, text, '\n');
     while (lines.next()) |line| {
-        const mapping = parse(line) orelse continue;
+        const mapping = maps.parse(line) orelse continue;
         if (program >= mapping.start and program < mapping.end) program_file = mapping.file;
     }
     var used: usize = 0;
     var run: Run = .{};
     lines.reset();
     while (lines.next()) |line| {
-        const mapping = parse(line) orelse continue;
-        if (!mapping.executable) continue;
+        const mapping = maps.parse(line) orelse continue;
+        if (!mapping.executable()) continue;
         if (mapping.start != run.end) run = .{ .start = mapping.start };
         run.end = mapping.end;
-        run.generated = run.generated or (mapping.anonymous() and mapping.writable);
+        run.generated = run.generated or (mapping.anonymous() and mapping.writable());
         const own = program_file.len != 0 and std.mem.eql(u8, mapping.file, program_file);
         const reserved = run.generated and run.end - run.start >= reservation_min;
         if (!own and !reserved) continue;

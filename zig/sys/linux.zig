@@ -104,6 +104,15 @@ pub fn signalMask() u64 {
     return mask;
 }
 
+/// Whether the kernel can read the 8 bytes around `address`: it does before it looks at what to do
+/// with them, and refuses that. The cheapest system call that takes a pointer and has no effect.
+pub fn kernelCanRead(address: u64) bool {
+    const no_such_operation = std.math.maxInt(u32);
+    const word = address & ~@as(u64, 7);
+    const result = linux.syscall4(.rt_sigprocmask, no_such_operation, word, 0, @sizeOf(u64));
+    return linux.errno(result) != .FAULT;
+}
+
 pub fn setSignalMask(mask: u64) void {
     _ = linux.syscall4(.rt_sigprocmask, sig_setmask, @intFromPtr(&mask), 0, @sizeOf(u64));
 }
@@ -171,6 +180,7 @@ pub const page_size = 4096;
 pub const protection_none: u32 = 0;
 pub const protection_read: u32 = 1;
 pub const protection_write: u32 = 2;
+pub const protection_execute: u32 = 4;
 const map_shared: u32 = 0x01;
 const map_private: u32 = 0x02;
 const map_anonymous: u32 = 0x20;
@@ -195,8 +205,16 @@ pub fn unmap(address: u64, length: u64) void {
 }
 
 pub fn protect(address: u64, length: u64, protection: u32) bool {
-    return !failed(linux.syscall3(.mprotect, address, length, protection));
+    return protectErrno(address, length, protection) == 0;
 }
+
+/// The errno of mprotect, 0 when it succeeded.
+pub fn protectErrno(address: u64, length: u64, protection: u32) i32 {
+    const result = linux.syscall3(.mprotect, address, length, protection);
+    return @backingInt(linux.errno(result));
+}
+
+pub const enomem: i32 = @backingInt(linux.E.NOMEM);
 
 /// A descriptor of an empty anonymous file, or null.
 pub fn memfd(name: [*:0]const u8) ?u32 {

@@ -1,6 +1,8 @@
 //! Where the kernel enters on x86-64, the way back, and the few instructions that may fault inside
 //! the handler.
 
+const assert = @import("std").debug.assert;
+
 comptime {
     asm (
         \\.text
@@ -71,6 +73,28 @@ comptime {
         \\  ret
         \\  .cfi_endproc
         \\.size fl_probe_load, . - fl_probe_load
+        // u64 fl_probe_pages(first, last): 1 when a byte of every page from `first` to `last` can
+        // be read. No byte outside these is touched.
+        \\.p2align 4, 0xcc
+        \\.globl fl_probe_pages, fl_probe_pages_fault, fl_probe_pages_end
+        \\.hidden fl_probe_pages, fl_probe_pages_fault, fl_probe_pages_end
+        \\.type fl_probe_pages, @function
+        \\fl_probe_pages:
+        \\  .cfi_startproc
+        \\  xorl %eax, %eax
+        \\fl_probe_pages_fault:
+        \\  testb $0, (%rdi)
+        \\  orq $4095, %rdi
+        \\  addq $1, %rdi
+        \\  jc 1f
+        \\  cmpq %rsi, %rdi
+        \\  jbe fl_probe_pages_fault
+        \\1:
+        \\  movl $1, %eax
+        \\fl_probe_pages_end:
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_probe_pages, . - fl_probe_pages
     );
 }
 
@@ -82,6 +106,9 @@ extern fn fl_probe_copy_end() callconv(.c) void;
 extern fn fl_probe_load(from: u64, to: *u64) callconv(.c) u64;
 extern fn fl_probe_load_fault() callconv(.c) void;
 extern fn fl_probe_load_end() callconv(.c) void;
+extern fn fl_probe_pages(first: u64, last: u64) callconv(.c) u64;
+extern fn fl_probe_pages_fault() callconv(.c) void;
+extern fn fl_probe_pages_end() callconv(.c) void;
 
 pub fn handlerEntry() u64 {
     return @intFromPtr(&fl_handler);
@@ -101,9 +128,16 @@ pub fn probeLoad(from: u64) ?u64 {
     return if (fl_probe_load(from, &value) == 0) value else null;
 }
 
+/// Whether one byte of each page from `first` to `last`, both included, can be read.
+pub fn probePages(first: u64, last: u64) bool {
+    assert(first <= last);
+    return fl_probe_pages(first, last) != 0;
+}
+
 /// Where an interrupted probe has to resume, or null when `ip` is not in one.
 pub fn fixup(ip: u64) ?u64 {
     if (ip == @intFromPtr(&fl_probe_copy_fault)) return @intFromPtr(&fl_probe_copy_end);
     if (ip == @intFromPtr(&fl_probe_load_fault)) return @intFromPtr(&fl_probe_load_end);
+    if (ip == @intFromPtr(&fl_probe_pages_fault)) return @intFromPtr(&fl_probe_pages_end);
     return null;
 }

@@ -187,6 +187,11 @@ comptime {
         \\fl_jump:
         \\  movq %rdi, %rsp
         \\  movq %rsi, %rbx
+        // The kernel gave the handler initial x87 and SSE state.
+        \\  cmpl $0x1f80, 16(%rsp)
+        \\  je 1f
+        \\  ldmxcsr 16(%rsp)
+        \\1:
         \\  jmp fl_landing
         \\.size fl_jump, . - fl_jump
     );
