@@ -34,7 +34,7 @@ const floatRegisters = 8;
 interface Block {
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  readonly chunk: Uint8Array;
+  readonly chunk: DataView;
   /** Buffers and stack arguments that the native side has addresses of. */
   readonly kept: unknown[];
 }
@@ -98,7 +98,7 @@ function fill(
     functions.fl_give_chunk!(bytes, chunk, chunk.byteLength) as number,
     "Cannot give the handler memory for exceptions",
   );
-  return { bytes, view, chunk, kept: [words, ...values] };
+  return { bytes, view, chunk: new DataView(chunk.buffer), kept: [words, ...values] };
 }
 
 function readResult(

@@ -122,8 +122,7 @@ export function parseOptions(options: unknown, library: string): ParsedOptions {
 }
 
 function describeType(type: unknown): string {
-  if (isRecord(type) && "struct" in type) return "a struct by value";
-  return typeof type === "string" ? `"${type}"` : String(type);
+  return isRecord(type) && "struct" in type ? "a struct by value" : describeValue(type);
 }
 
 function unknownType(what: string, position: string, type: unknown): TypeError {

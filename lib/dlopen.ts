@@ -10,6 +10,7 @@ import {
   type ParsedSymbol,
   parseOptions,
 } from "./definition.ts";
+import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
 import type { ForeignSymbols, OptionalSymbol } from "./foreign.ts";
 import { readStatic } from "./foreign_static.ts";
@@ -87,14 +88,14 @@ export function dlopen<const S extends ForeignSymbols>(
 }
 
 function libraryPath(path: string | URL): string {
-  if (path instanceof URL) return fileURLToPath(path);
-  if (typeof path !== "string" || path === "" || path.includes("\0")) {
+  const file = path instanceof URL ? fileURLToPath(path) : path;
+  if (typeof file !== "string" || file === "" || file.includes("\0")) {
     throw new TypeError(
-      `Cannot open a library as its path must be a string that is not empty, or a file URL: ` +
-        `current value is ${typeof path === "string" ? JSON.stringify(path) : String(path)}`,
+      `Cannot open a library as its path must be a string that is not empty and has no NUL, or a ` +
+        `file URL: current value is ${describeValue(file)}`,
     );
   }
-  return path;
+  return file;
 }
 
 function openLibrary(file: string, { runtime, functions }: Native): OpenedLibrary {

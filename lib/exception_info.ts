@@ -3,13 +3,7 @@
  *
  * @module
  */
-import {
-  access as accessNumbers,
-  exceptionFlags,
-  exceptionLayout,
-  machineRegisters,
-  portableRegisters,
-} from "./abi.ts";
+import { exceptionFlags, exceptionLayout, machineRegisters, portableRegisters } from "./abi.ts";
 import {
   codeName,
   type ExceptionType,
@@ -80,81 +74,83 @@ export interface ExceptionInfo {
 
 /** Bytes of one exception, and the call that it ended. */
 export interface ExceptionBytes {
-  readonly chunk: Uint8Array;
+  readonly chunk: DataView;
   readonly offset: number;
   readonly call: { readonly library: string; readonly symbol: string };
 }
 
 /** One exception's bytes behind field names. */
 export class ExceptionReader {
-  readonly #bytes: ExceptionBytes;
-  readonly #view: DataView;
+  readonly #chunk: DataView;
+  readonly #offset: number;
 
-  constructor(bytes: ExceptionBytes) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.chunk.buffer, bytes.chunk.byteOffset + bytes.offset);
+  constructor({ chunk, offset }: ExceptionBytes) {
+    this.#chunk = chunk;
+    this.#offset = offset;
   }
 
   /** A 32-bit field. */
-  u32(field: "signal" | "flags" | "access" | "process_id" | "thread_id"): number {
-    return this.#view.getUint32(exceptionLayout[field].offset, true);
+  u32(
+    field: "signal" | "flags" | "access" | "process_id" | "thread_id" | "size" | "extended_length",
+  ): number {
+    return this.#chunk.getUint32(this.#offset + exceptionLayout[field].offset, true);
   }
 
   /** A 64-bit field. */
-  u64(
-    field:
-      | "address"
-      | "instruction_pointer"
-      | "stack_pointer"
-      | "stack_low"
-      | "stack_high"
-      | "stack_guard",
-  ): bigint {
-    return this.#view.getBigUint64(exceptionLayout[field].offset, true);
+  u64(field: WideField): bigint {
+    return this.#chunk.getBigUint64(this.#offset + exceptionLayout[field].offset, true);
+  }
+
+  /** A 64-bit field as a number: exact for addresses that a process can have. */
+  number(field: WideField): number {
+    const at = this.#offset + exceptionLayout[field].offset;
+    return this.#chunk.getUint32(at + 4, true) * 2 ** 32 + this.#chunk.getUint32(at, true);
   }
 
   get code(): number {
-    return this.#view.getInt32(exceptionLayout.code.offset, true);
+    return this.#chunk.getInt32(this.#offset + exceptionLayout.code.offset, true);
+  }
+
+  get hasAddress(): boolean {
+    return (this.u32("flags") & exceptionFlags.has_address) !== 0;
   }
 
   get address(): bigint | null {
-    return (this.u32("flags") & exceptionFlags.has_address) === 0 ? null : this.u64("address");
+    return this.hasAddress ? this.u64("address") : null;
   }
 
   /** Copies `byteLength` bytes from `start`, relative to the exception. */
   copy(start: number, byteLength: number): Uint8Array {
-    const from = this.#bytes.offset + start;
-    return this.#bytes.chunk.slice(from, from + byteLength);
+    const { buffer, byteOffset } = this.#chunk;
+    return new Uint8Array(buffer, byteOffset + this.#offset + start, byteLength).slice();
   }
 
   register(name: keyof typeof machineRegisters): bigint {
-    return this.#view.getBigUint64(
-      exceptionLayout.context.offset + machineRegisters[name],
-      true,
-    );
-  }
-
-  get extendedLength(): number {
-    return this.#view.getUint32(exceptionLayout.extended_length.offset, true);
+    const at = exceptionLayout.context.offset + machineRegisters[name];
+    return this.#chunk.getBigUint64(this.#offset + at, true);
   }
 }
+
+type WideField =
+  | "address"
+  | "instruction_pointer"
+  | "stack_pointer"
+  | "stack_low"
+  | "stack_high"
+  | "stack_guard";
 
 /** The same exception in memory of its own. */
-export function copyException({ chunk, offset, call }: ExceptionBytes): ExceptionBytes {
-  const view = new DataView(chunk.buffer, chunk.byteOffset + offset);
-  const length = view.getUint32(exceptionLayout.size.offset, true);
-  return { chunk: chunk.slice(offset, offset + length), offset: 0, call };
+export function copyException(bytes: ExceptionBytes): ExceptionBytes {
+  const reader = new ExceptionReader(bytes);
+  const copy = reader.copy(0, reader.u32("size"));
+  return { chunk: new DataView(copy.buffer), offset: 0, call: bytes.call };
 }
 
-const accessNames = { read: "read", write: "write", execute: "execute" } as const;
+const accessNames: readonly ExceptionInfo["access"][] = [null, "read", "write", "execute"];
 
 /** What the access did, or null. */
 export function accessName(reader: ExceptionReader): ExceptionInfo["access"] {
-  const number = reader.u32("access");
-  for (const name of Object.values(accessNames)) {
-    if (accessNumbers[name] === number) return name;
-  }
-  return null;
+  return accessNames[reader.u32("access")] ?? null;
 }
 
 /**
@@ -162,16 +158,16 @@ export function accessName(reader: ExceptionReader): ExceptionInfo["access"] {
  * pointer near it. Bounds are those that the thread's pthread library named at attach.
  */
 function isStackOverflow(reader: ExceptionReader): boolean {
-  const address = reader.address;
-  const low = reader.u64("stack_low");
-  if (address === null || low === 0n) return false;
-  const page = 4096n;
-  const guard = reader.u64("stack_guard");
+  const low = reader.number("stack_low");
+  if (low === 0 || !reader.hasAddress) return false;
+  const page = 4096;
+  const guard = reader.number("stack_guard");
   // Libraries differ in whether the guard lies inside the bounds.
-  const zone = guard > page ? guard : page;
+  const zone = Math.max(guard, page);
+  const address = reader.number("address");
   if (address < low - zone || address >= low + guard) return false;
-  const stackPointer = reader.u64("stack_pointer");
-  const near = 64n * 1024n;
+  const stackPointer = reader.number("stack_pointer");
+  const near = 64 * 1024;
   return stackPointer < low + guard + near && stackPointer > low - zone - near;
 }
 
@@ -217,7 +213,7 @@ export function decodeException(bytes: ExceptionBytes): ExceptionInfo {
     siginfo: reader.copy(exceptionLayout.siginfo.offset, exceptionLayout.siginfo.byteLength),
     context: reader.copy(
       exceptionLayout.context.offset,
-      exceptionLayout.context.byteLength + reader.extendedLength,
+      exceptionLayout.context.byteLength + reader.u32("extended_length"),
     ),
   });
 }

@@ -145,7 +145,9 @@ function happening(reader: ExceptionReader): string {
   const address = reader.address;
   const code = codeName(reader.u32("signal"), reader.code);
   if (type === "arithmetic") {
-    return code === "FPE_INTDIV" ? "divided an integer by zero" : "failed at arithmetic";
+    return code === "FPE_INTDIV"
+      ? "could not divide: by zero, or the result is too large"
+      : "failed at arithmetic";
   }
   if (type === "stack-overflow") return "overflowed its stack";
   const known = happenings[type];

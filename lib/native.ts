@@ -36,7 +36,7 @@ export interface RecordViews {
 /** This thread's record. */
 export interface ThreadRecord extends RecordViews {
   /** Where the handler writes exceptions now; referenced here, so that it stays alive. */
-  chunk: Uint8Array;
+  chunk: DataView;
 }
 
 let opened: Native | undefined;
@@ -119,7 +119,7 @@ function replaceChunk(functions: NativeFunctions, record: ThreadRecord): void {
     functions.fl_give_chunk!(record.u8, chunk, chunk.byteLength) as number,
     "Cannot give the handler memory for exceptions",
   );
-  record.chunk = chunk;
+  record.chunk = new DataView(chunk.buffer);
 }
 
 /** The most bytes that the handler writes for one exception. */
@@ -133,7 +133,7 @@ export function exceptionSizeMax({ record }: Native): number {
  */
 export function takeException(
   { functions, record }: Native,
-): { chunk: Uint8Array; offset: number } {
+): { chunk: DataView; offset: number } {
   const chunk = record.chunk;
   const offset = record.u32[exceptionOffsetIndex]!;
   const free = chunkLength - record.u32[chunkUsedIndex]!;
@@ -144,7 +144,7 @@ export function takeException(
 function createRecord(): ThreadRecord {
   // Shared memory never moves and is never detached: native code keeps its address.
   const buffer = new SharedArrayBuffer(threadRecordLayout.byteLength);
-  return { ...recordViews(buffer), chunk: new Uint8Array(0) };
+  return { ...recordViews(buffer), chunk: new DataView(new ArrayBuffer(0)) };
 }
 
 /** Views over a record, which may be the head of a call block. */

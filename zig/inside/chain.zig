@@ -27,7 +27,7 @@ pub fn run(
     const previous = signals.previous(signal);
     const action = if (entry == .kernel) previous.top() else &previous.bottom;
     if (action.handler == sys.sig_dfl or action.handler == sys.sig_ign) {
-        return byKernel(signal, info, action);
+        return byKernel(signal, info, action, entry);
     }
     const instruction_pointer = frame.instructionPointer();
     const stack_pointer = frame.stackPointer();
@@ -80,12 +80,33 @@ fn repeats(info: *const sys.Siginfo, frame: *const Frame, thread: ?*threads.Thre
 }
 
 /// Default and ignored dispositions are the kernel's to carry out, so that wait status and core are
-/// true: a fault comes again by itself, a sent signal is queued again as it was.
-fn byKernel(signal: u32, info: *const sys.Siginfo, action: *const sys.Action) void {
-    if (signals.synchronous(signal, info.code)) return restorePrevious(signal);
-    if (action.handler == sys.sig_ign) return;
-    restorePrevious(signal);
+/// true: a fault comes again by itself, everything else is queued again as it was.
+fn byKernel(
+    signal: u32,
+    info: *const sys.Siginfo,
+    action: *const sys.Action,
+    entry: Entry,
+) void {
+    if (signals.synchronous(signal, info.code)) {
+        if (!passed(signal)) return set(signal, action);
+        // The kernel never lets a process ignore an exception of its own.
+        set(signal, &.{ .handler = sys.sig_dfl });
+    } else {
+        // A handler over ours has the signal, and passed it on; under us there is nobody.
+        if (entry == .handler or action.handler == sys.sig_ign) return;
+        set(signal, action);
+    }
     if (!sys.requeue(signal, info)) sys.raise(signal);
+}
+
+/// Whether the instruction that raised the signal is over: a breakpoint, a single step and a system
+/// call that was refused do not come again.
+fn passed(signal: u32) bool {
+    return signal == sys.sigtrap or signal == sys.sigsys;
+}
+
+fn set(signal: u32, action: *const sys.Action) void {
+    _ = sys.sigaction(signal, action, null);
 }
 
 /// Puts the previous disposition back, so that the fault, which comes again on return, ends as if

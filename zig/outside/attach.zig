@@ -75,6 +75,7 @@ fn prepare(offset: u64) void {
     defer lock.release();
     if (!prepared) {
         prepared = true;
+        host.pin();
         host.visitProgram(noteProgram);
         noteRuntimeCode();
         const create = host.function(

@@ -17,6 +17,29 @@ pub const dlerror = @extern(
 );
 
 pub const rtld_now = 2;
+const rtld_noload = 4;
+const rtld_nodelete = 0x1000;
+
+/// `Dl_info`.
+const SymbolInfo = extern struct {
+    file: ?[*:0]const u8 = null,
+    base: u64 = 0,
+    symbol: ?[*:0]const u8 = null,
+    address: u64 = 0,
+};
+
+/// Keeps this library loaded for the life of the process. The handlers and the thread-end destructor
+/// stay behind when a runtime closes it, as Deno does when the last thread that opened it ends.
+pub fn pin() void {
+    const open = dlopen orelse return;
+    const locate = function(
+        fn (*const anyopaque, *SymbolInfo) callconv(.c) i32,
+        "dladdr",
+    ) orelse return;
+    var info: SymbolInfo = .{};
+    if (locate(&pin, &info) == 0) return;
+    _ = open(info.file orelse return, rtld_now | rtld_noload | rtld_nodelete);
+}
 
 /// A function of the host by name, or null when the host has none.
 pub fn function(comptime Function: type, name: [*:0]const u8) ?*const Function {

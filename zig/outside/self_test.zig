@@ -68,10 +68,11 @@ const overflow_frame = 2048;
 noinline fn overflow(depth: u32) void {
     if (depth > overflow_max / overflow_frame) return;
     var page: [overflow_frame]u8 = undefined;
-    const first: *volatile u8 = &page[0];
-    first.* = 1;
+    // Somewhere in the frame, so that all of it is needed; after the call, so that it stays a call.
+    const somewhere: *volatile u8 = &page[depth % overflow_frame];
+    somewhere.* = 1;
     overflow(depth + 1);
-    first.* = 2; // Keeps the frame, and with it the recursion.
+    somewhere.* = 2;
 }
 
 /// With alignment checking on, a misaligned access faults. The flag is off again when it does not.
