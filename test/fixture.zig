@@ -225,6 +225,20 @@ comptime {
         \\  popq %rdx
         \\  movq (%rdx), %rax
         \\  ret
+        // u64 fx_read_on_stack(u64 address, u64 stack): reads with another stack pointer
+        \\FX_FUNCTION fx_read_on_stack
+        \\  movq %rsp, %rdx
+        \\  movq %rsi, %rsp
+        \\  movq (%rdi), %rax
+        \\  movq %rdx, %rsp
+        \\  ret
+        // void fx_push_on_stack(u64 stack): the push faults when nothing is there
+        \\FX_FUNCTION fx_push_on_stack
+        \\  movq %rsp, %rdx
+        \\  movq %rdi, %rsp
+        \\  pushq %rdx
+        \\  popq %rsp
+        \\  ret
     );
 }
 
@@ -241,6 +255,23 @@ export fn fx_overflow(depth: u64) u64 {
 export fn fx_raise(signal: u32) i32 {
     const process: usize = @intCast(linux.getpid());
     return @intCast(linux.syscall3(.tgkill, process, @intCast(linux.gettid()), signal));
+}
+/// Makes the kernel answer a system call with SIGSYS from now on, for this thread and its heirs.
+export fn fx_forbid(system_call: u32) i32 {
+    const Instruction = extern struct { code: u16, jump_true: u8, jump_false: u8, value: u32 };
+    const program = [_]Instruction{
+        .{ .code = 0x20, .jump_true = 0, .jump_false = 0, .value = 0 }, // Loads the number.
+        .{ .code = 0x15, .jump_true = 0, .jump_false = 1, .value = system_call },
+        .{ .code = 0x06, .jump_true = 0, .jump_false = 0, .value = 0x0003_0000 }, // Trap.
+        .{ .code = 0x06, .jump_true = 0, .jump_false = 0, .value = 0x7fff_0000 }, // Allow.
+    };
+    const filter = extern struct { length: u64, program: *const anyopaque };
+    const value: filter = .{ .length = program.len, .program = &program };
+    _ = linux.syscall5(.prctl, 38, 1, 0, 0, 0); // PR_SET_NO_NEW_PRIVS
+    return @intCast(@as(i64, @bitCast(linux.syscall3(.seccomp, 1, 0, @intFromPtr(&value)))));
+}
+export fn fx_getppid() i32 {
+    return @bitCast(@as(u32, @truncate(linux.syscall0(.getppid))));
 }
 /// Sends this process a signal as kill() does.
 export fn fx_kill_self(signal: u32) i32 {
