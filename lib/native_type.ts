@@ -215,13 +215,22 @@ function isBuffer(value: unknown): value is NativeBuffer {
   return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
 }
 
-/** A view of a buffer that is still attached. */
+/**
+ * A view of a buffer that is still attached. A view's `buffer` is asked for only where it has to be:
+ * JavaScriptCore moves a small array's memory then, whose address native code may know already.
+ */
 function viewOf(value: NativeBuffer): ArrayBufferView {
-  const buffer = ArrayBuffer.isView(value) ? value.buffer : value;
-  if ("detached" in buffer && buffer.detached) {
+  if (isDetached(value)) {
     throw new TypeError("takes memory that is still attached, and this buffer was transferred");
   }
   return ArrayBuffer.isView(value) ? value : new Uint8Array(value);
+}
+
+function isDetached(value: NativeBuffer): boolean {
+  if (!ArrayBuffer.isView(value)) return "detached" in value && value.detached;
+  if (!types.isDataView(value) && value.byteLength !== 0) return false;
+  const { buffer } = value;
+  return "detached" in buffer && buffer.detached;
 }
 
 const pointerCodec: ParameterCodec = {
@@ -253,7 +262,8 @@ const bufferCodec: ParameterCodec = {
   test: null,
   // A detached array is empty, too.
   inline: (name, convert) =>
-    `${name} instanceof Uint8Array && ${name}.byteLength !== 0 ? ${name} : ${convert}(${name})`,
+    `ArrayBuffer.isView(${name}) && ${name} instanceof Uint8Array && ${name}.byteLength !== 0 ` +
+    `? ${name} : ${convert}(${name})`,
   convert: (value, pointers) => {
     if (value === null) return null;
     if (!isBuffer(value)) {

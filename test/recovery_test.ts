@@ -158,7 +158,7 @@ test("H31 dlopen() unblocks what the library blocked before it faulted", () => {
   }
 });
 
-test("H31 dlopen() keeps the mask that an earlier call set, after a fault", () => {
+test("H31 dlopen() keeps the mask that was set when a symbol was last opened", () => {
   childPasses("recovery", "maskOfEarlierCall");
 });
 
