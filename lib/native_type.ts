@@ -216,21 +216,15 @@ function isBuffer(value: unknown): value is NativeBuffer {
 }
 
 /**
- * A view of a buffer that is still attached. A view's `buffer` is asked for only where it has to be:
- * JavaScriptCore moves a small array's memory then, whose address native code may know already.
+ * A view of a buffer that is still attached. Its `buffer` is always asked for: both engines keep a
+ * small array's memory in their own heap until then, and move it. Native code may keep the address.
  */
 function viewOf(value: NativeBuffer): ArrayBufferView {
-  if (isDetached(value)) {
+  const buffer = ArrayBuffer.isView(value) ? value.buffer : value;
+  if ("detached" in buffer && buffer.detached) {
     throw new TypeError("takes memory that is still attached, and this buffer was transferred");
   }
   return ArrayBuffer.isView(value) ? value : new Uint8Array(value);
-}
-
-function isDetached(value: NativeBuffer): boolean {
-  if (!ArrayBuffer.isView(value)) return "detached" in value && value.detached;
-  if (!types.isDataView(value) && value.byteLength !== 0) return false;
-  const { buffer } = value;
-  return "detached" in buffer && buffer.detached;
 }
 
 const pointerCodec: ParameterCodec = {
@@ -260,10 +254,10 @@ const bufferCodec: ParameterCodec = {
   ctype: "buffer",
   register: "integer",
   test: null,
-  // A detached array is empty, too.
+  // A detached array is empty, too. Asking for the buffer fixes its place, as in `viewOf`.
   inline: (name, convert) =>
-    `ArrayBuffer.isView(${name}) && ${name} instanceof Uint8Array && ${name}.byteLength !== 0 ` +
-    `? ${name} : ${convert}(${name})`,
+    `ArrayBuffer.isView(${name}) && ${name} instanceof Uint8Array && ` +
+    `${name}.byteLength !== 0 && ${name}.buffer ? ${name} : ${convert}(${name})`,
   convert: (value, pointers) => {
     if (value === null) return null;
     if (!isBuffer(value)) {
