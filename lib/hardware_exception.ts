@@ -63,8 +63,7 @@ export class HardwareException extends Error {
 
   /** Made by guarded calls and by `throwException`; not meant to be called. */
   constructor(source: ExceptionBytes | SyntheticException) {
-    if (messageIsLazy) super();
-    else super(describeSource(source));
+    super(messageIsLazy ? undefined : describeSource(source));
     this.#source = source;
   }
 
@@ -72,7 +71,7 @@ export class HardwareException extends Error {
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (typeof value !== "object" || value === null || !(brand in value)) return false;
     // A class that extends this one has instances of its own.
-    return this === HardwareException || this.prototype.isPrototypeOf(value);
+    return this === HardwareException || Object.prototype.isPrototypeOf.call(this.prototype, value);
   }
 
   /** `info.code`, where JavaScript users look first. */
