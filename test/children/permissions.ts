@@ -2,7 +2,21 @@
 import { strict as assert } from "node:assert";
 import process from "node:process";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { catchException, dlopen, type HardwareException, install, status } from "../../mod.ts";
+import {
+  addressOf,
+  callable,
+  callback,
+  catchException,
+  dlopen,
+  type HardwareException,
+  install,
+  isReadable,
+  mappingOf,
+  protect,
+  readMemory,
+  status,
+  writeMemory,
+} from "../../mod.ts";
 
 // Not through support.ts, which reads the environment.
 const path = isMainThread ? process.argv[2]! : workerData as string;
@@ -51,7 +65,43 @@ function all(): void {
   assert.equal(symbols.fx_missing, undefined);
 }
 
+/** Calls by address and on other threads, text, variables and memory. */
+async function wider(): Promise<void> {
+  using library = dlopen(path, {
+    fx_map: { parameters: ["u64", "u32"], result: "address" },
+    echoText: { name: "fx_echo_u64", parameters: ["cstring"], result: "cstring" },
+    later: { name: "fx_read", parameters: ["address"], result: "u64", nonblocking: true },
+    bun: { args: ["ptr"], returns: "u64", ptr: 1n },
+    readAt: { name: "fx_read", type: "address" },
+  });
+  const { symbols } = library;
+  assert.equal(symbols.echoText("schön"), "schön");
+  const address = symbols.fx_map(4096n, 3);
+  assert.equal(await symbols.later(address), 0n);
+  await assert.rejects(symbols.later(0n), { code: "SEGV_MAPERR" });
+  const read = callable(symbols.readAt, { parameters: ["address"], result: "u64" });
+  assert.equal(read(address), 0n);
+  assert.equal(exceptionOf(() => read(0n)).info.access, "read");
+  assert.equal(exceptionOf(() => symbols.bun(null)).info.access, "execute");
+  const bytes = Uint8Array.of(1, 2, 3);
+  writeMemory(address, bytes);
+  const copy = new Uint8Array(3);
+  readMemory(address, copy);
+  assert.deepEqual(copy, bytes);
+  assert.equal(isReadable({ address: 16n, byteLength: 1 }), false);
+  assert.equal(protect({ address, byteLength: 4096 }, "r--"), "rw-");
+  assert.equal(mappingOf(address)?.protection, "r--");
+  assert.ok(isReadable({ address: addressOf(bytes), byteLength: 3 }));
+}
+
+/** The one thing that takes more, and says so. */
+function callbacks(): void {
+  assert.throws(() => callback({}, () => {}), /--allow-ffi, without a list of paths/);
+}
+
 all();
+await wider();
+callbacks();
 if (isMainThread) {
   for (let round = 0; round < 2; round++) {
     const worker = new Worker(new URL(import.meta.url), { workerData: path });
