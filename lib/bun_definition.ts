@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describeValue } from "./describe_value.ts";
 import type { NativeType } from "./native_type.ts";
 
 /** A type of Bun's, by the names of ours. */
@@ -84,17 +85,11 @@ const refused: Readonly<Record<string, string>> = {
   buffer_bytelength: "takes its value from another argument: pass the length as usize",
 };
 
-function describe(type: unknown): string {
-  if (typeof type === "string") return JSON.stringify(type);
-  if (typeof type === "bigint") return `${type}n`;
-  return typeof type === "object" && type !== null ? "an object" : String(type);
-}
-
 function translate(type: unknown, position: string, what: string): BunType {
   const name = typeof type === "number" ? byNumber[type] : type;
   const known = typeof name === "string" ? byName.get(name) : undefined;
   if (known !== undefined) return known;
-  const given = describe(type);
+  const given = describeValue(type);
   if (typeof name === "string" && Object.hasOwn(refused, name)) {
     const both = typeof type === "number" ? `${given} (${name})` : given;
     throw new TypeError(
@@ -113,7 +108,7 @@ function readAddress(value: unknown, what: string): bigint | null {
   if (typeof value === "bigint" && value > 0n && value < 1n << 64n) return value;
   throw new TypeError(
     `Cannot define ${what} as its ptr is not the address of a function, a number or a bigint ` +
-      `above 0: current value is ${describe(value)}`,
+      `above 0: current value is ${describeValue(value)}`,
   );
 }
 
@@ -136,7 +131,9 @@ export function parseBunDefinition(
     const translated = translate(type, position, what);
     if (translated !== "void") return translated;
     throw new TypeError(
-      `Cannot define ${what} as its ${position} has the type ${describe(type)} (void), which ` +
+      `Cannot define ${what} as its ${position} has the type ${
+        describeValue(type)
+      } (void), which ` +
         `only a result can have`,
     );
   });

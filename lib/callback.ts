@@ -27,9 +27,8 @@ import { hasThrown, noteThrown } from "./thrown.ts";
  * ```ts
  * import { type Callback, callback } from "faultline";
  *
- * const compare: Callback = callback({ parameters: ["address", "address"], result: "i32" }, () => 0);
- * console.log(compare.address !== 0n); // true
- * compare.close();
+ * const compare: Callback = callback({ parameters: ["address", "address"], result: "i32" }, () =>
+ * 0); console.log(compare.address !== 0n); // true compare.close();
  * ```
  */
 export interface Callback extends Disposable {
@@ -227,16 +226,16 @@ class NativeFunction implements Callback {
 
 /**
  * Makes a JavaScript function that native code may call while a guarded call runs on this thread.
- * Recovery never crosses it: a fault in what it calls is caught there, by a guarded call of its own,
- * or not at all.
+ * Recovery never crosses it: a fault in what it calls is caught there, by a guarded call of its
+ * own, or not at all.
  *
  * The first value that it throws surfaces unchanged from the guarded call, once that returns; until
- * then native code gets 0, from this callback and every other. Called from another thread it does not
- * run: native code gets 0, and the guarded call a `TypeError`.
+ * then native code gets 0, from this callback and every other. Called from another thread it does
+ * not run: native code gets 0, and the guarded call a `TypeError`.
  *
  * @param definition Types as for `dlopen`, in Deno's spelling.
- * @param body What runs. It gets its arguments as results are given, and returns what an argument of
- * the result type takes. It is not awaited.
+ * @param body What runs. It gets its arguments as results are given, and returns what an argument
+ * of the result type takes. It is not awaited.
  * @throws {TypeError} If the definition or the body is wrong.
  * @throws {Error} If every barrier is taken, or Deno may not make callbacks: it takes `--allow-ffi`
  * without a list of paths.

@@ -48,7 +48,7 @@ interface Parts extends ResultConversions {
   readonly convert: readonly ((value: unknown) => unknown)[];
   /** Throws the error that the first wrong argument deserves. */
   readonly reject: (values: readonly unknown[]) => never;
-  /** The pending exception; throws what else a call left pending, if a callback threw: any value. */
+  /** The pending exception; throws what else a call left pending, any value a callback threw. */
   readonly take: () => ExceptionBytes;
   readonly HardwareException: typeof HardwareException;
   readonly keptCount: () => number;

@@ -1,6 +1,6 @@
 /**
- * Makes the guarded functions of one handle: takes slots, binds thunks, and knows when all of it can
- * be given back.
+ * Makes the guarded functions of one handle: takes slots, binds thunks, and knows when all of it
+ * can be given back.
  *
  * @module
  */

@@ -8,6 +8,7 @@ import { getSystemErrorName } from "node:util";
 import { mappingLayout, protectionBits } from "./abi.ts";
 import { guardedFunction } from "./guarded_call.ts";
 import { pointerConversions } from "./pointers.ts";
+import { describeValue } from "./describe_value.ts";
 import { checkStatus, native } from "./native.ts";
 import { type ParameterCodec, resultCodec } from "./native_type.ts";
 import type { CFunction, CType } from "./runtime/types.ts";
@@ -62,13 +63,6 @@ function protectionOf(bits: number): Protection {
   return (bits & read) !== 0 ? "r--" : "---";
 }
 
-function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "function") return "a function";
-  return typeof value === "object" && value !== null ? "an object" : String(value);
-}
-
 const addressEnd = 2n ** 64n;
 /** Below it no range that a number can measure reaches the end of the address space. */
 const addressSafe = addressEnd - 2n ** 53n;
@@ -76,7 +70,7 @@ const addressSafe = addressEnd - 2n ** 53n;
 function checkAddress(what: string, address: unknown): asserts address is bigint {
   if (typeof address !== "bigint") {
     throw new TypeError(
-      `Cannot ${what} as its address must be a bigint: current value is ${describe(address)}`,
+      `Cannot ${what} as its address must be a bigint: current value is ${describeValue(address)}`,
     );
   }
   if (address < 0n || address >= addressEnd) {
@@ -102,13 +96,15 @@ function takeRange(what: string, range: unknown): MemoryRange {
   if (typeof range !== "object" || range === null) {
     throw new TypeError(
       `Cannot ${what} as its range must be { address, byteLength }: current value is ` +
-        `${describe(range)}`,
+        `${describeValue(range)}`,
     );
   }
   const { address, byteLength } = range as { address?: unknown; byteLength?: unknown };
   if (typeof byteLength !== "number") {
     throw new TypeError(
-      `Cannot ${what} as its byteLength must be a number: current value is ${describe(byteLength)}`,
+      `Cannot ${what} as its byteLength must be a number: current value is ${
+        describeValue(byteLength)
+      }`,
     );
   }
   if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
@@ -129,7 +125,7 @@ function checkAttached(what: string, name: string, { buffer }: ArrayBufferView):
 function checkBytes(what: string, name: string, bytes: unknown): asserts bytes is Uint8Array {
   if (!(bytes instanceof Uint8Array)) {
     throw new TypeError(
-      `Cannot ${what} as ${name} must be a Uint8Array: current value is ${describe(bytes)}`,
+      `Cannot ${what} as ${name} must be a Uint8Array: current value is ${describeValue(bytes)}`,
     );
   }
   // Only an empty one can be detached. Asking each costs small arrays a buffer of their own.
@@ -331,7 +327,7 @@ export function protect(range: MemoryRange, protection: Protection): Protection 
   if (typeof protection !== "string" || !Object.hasOwn(bitsOf, protection)) {
     throw new TypeError(
       `Cannot protect memory as its protection must be one of ${Object.keys(bitsOf).join(", ")}: ` +
-        `current value is ${describe(protection)}`,
+        `current value is ${describeValue(protection)}`,
     );
   }
   if (byteLength === 0) return mappingOf(address)?.protection ?? "---";
@@ -369,7 +365,7 @@ export function addressOf(view: ArrayBufferView): bigint {
   if (!ArrayBuffer.isView(view)) {
     throw new TypeError(
       "Cannot take an address as view must be a typed array or a DataView: current value is " +
-        describe(view),
+        describeValue(view),
     );
   }
   // Asking for the buffer also makes the engine move a small array out of its heap, where the

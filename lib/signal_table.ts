@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { describeValue } from "./describe_value.ts";
 
 /**
  * A signal that can carry a hardware exception, by its POSIX name.
@@ -315,16 +316,6 @@ export class UnsupportedSignalError extends Error {
     this.signalNumber = signalNumber;
     this.codeNumber = codeNumber;
   }
-}
-
-/** What a message says about a value of the wrong kind; never throws. */
-function describeValue(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "bigint") return `${value}n`;
-  if (value === null || (typeof value !== "object" && typeof value !== "function")) {
-    return String(value);
-  }
-  return Array.isArray(value) ? "an array" : `of type ${typeof value}`;
 }
 
 function requireInteger(parameter: string, value: unknown): void {

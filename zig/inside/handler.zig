@@ -18,8 +18,8 @@ const threads = @import("threads.zig");
 pub const CodeRange = struct { start: u64, end: u64 };
 pub var runtime_code: [8]CodeRange = @splat(.{ .start = 0, .end = 0 });
 
-/// Whether a recovery leaves the handler directly. It is cheaper than rt_sigreturn, which alone puts
-/// back PKRU and the shadow stack where those are in use.
+/// Whether a recovery leaves the handler directly. It is cheaper than rt_sigreturn, which alone
+/// puts back PKRU and the shadow stack where those are in use.
 pub var leave_by_jump = false;
 
 var caught_count: u64 = 0;
@@ -90,8 +90,9 @@ fn recover(
     _ = @atomicRmw(u64, &caught_count, .Add, 1, .monotonic);
     const offset = @intFromPtr(thread.local) -% thread.key;
     if (leave_by_jump) {
-        // What rt_sigreturn would restore: the mask. The kernel cleared the vector state for us, the
-        // landing pad sets the control words, and the alternate stack is free once we are off it.
+        // What rt_sigreturn would restore: the mask. The kernel cleared the vector state for us,
+        // the landing pad sets the control words, and the alternate stack is free once we are off
+        // it.
         sys.setSignalMask(thread.signal_mask);
         thread.busy = false;
         trampoline.jump(guard, offset);
@@ -103,8 +104,9 @@ fn recover(
 
 const Call = struct { slot: *const trampoline.Slot, index: u32 };
 
-/// The call whose recovery frame is at `guard`, if the frame is still whole. The word below it is the
-/// guarded function's return address, the first thing that a buffer overrun on the stack destroys.
+/// The call whose recovery frame is at `guard`, if the frame is still whole. The word below it is
+/// the guarded function's return address, the first thing that a buffer overrun on the stack
+/// destroys.
 fn runningCall(thread: *const threads.Thread, guard: u64) ?Call {
     if (guard % 16 != 0) return null;
     if (thread.stack_high != 0) {

@@ -75,8 +75,8 @@ pub fn current() ?*Thread {
     return null;
 }
 
-/// The entry of another thread, by its key. Outside the handler only, under the lock that the end of
-/// a thread takes.
+/// The entry of another thread, by its key. Outside the handler only, under the lock that the end
+/// of a thread takes.
 pub fn find(key: u64) ?*Thread {
     for (&keys, &table) |*place, *thread| {
         if (@atomicLoad(u64, place, .acquire) == key) return thread;

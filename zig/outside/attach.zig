@@ -21,8 +21,8 @@ var end_key: ?Key = null;
 var prepared = false;
 var static_tls = false;
 
-/// Attaches the running thread, or gives an attached one another record. A thread without JavaScript
-/// has no record of its own: it runs call blocks, which bring theirs.
+/// Attaches the running thread, or gives an attached one another record. A thread without
+/// JavaScript has no record of its own: it runs call blocks, which bring theirs.
 pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
     const offset = trampoline.resolveOffset();
     prepare(offset);

@@ -11,8 +11,8 @@ const table = trampoline.barrier_table;
 const barriers_max = trampoline.barriers_max;
 
 /// When each callback's barrier was closed, 0 for one that is not. Native code may still hold the
-/// address of a closed callback, so those closed longest ago are taken again first, and only when no
-/// barrier is left that was never used.
+/// address of a closed callback, so those closed longest ago are taken again first, and only when
+/// no barrier is left that was never used.
 var closed_at: [barriers_max]u32 = @splat(0);
 var closings: u32 = 0;
 

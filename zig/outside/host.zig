@@ -28,8 +28,9 @@ const SymbolInfo = extern struct {
     address: u64 = 0,
 };
 
-/// Keeps this library loaded for the life of the process. The handlers and the thread-end destructor
-/// stay behind when a runtime closes it, as Deno does when the last thread that opened it ends.
+/// Keeps this library loaded for the life of the process. The handlers and the thread-end
+/// destructor stay behind when a runtime closes it, as Deno does when the last thread that opened
+/// it ends.
 pub fn pin() void {
     const open = dlopen orelse return;
     const locate = function(

@@ -64,10 +64,9 @@ pub fn submit(block: *abi.CallBlock, doorbell: u64) abi.Status {
 }
 
 fn startWorker() bool {
-    const create = host.function(
-        fn (*u64, ?*const anyopaque, *const fn (?*anyopaque) callconv(.c) ?*anyopaque, ?*anyopaque) callconv(.c) i32,
-        "pthread_create",
-    ) orelse return false;
+    const Start = fn (?*anyopaque) callconv(.c) ?*anyopaque;
+    const Create = fn (*u64, ?*const anyopaque, *const Start, ?*anyopaque) callconv(.c) i32;
+    const create = host.function(Create, "pthread_create") orelse return false;
     const detach = host.function(fn (u64) callconv(.c) i32, "pthread_detach") orelse return false;
     var thread: u64 = 0;
     if (create(&thread, null, work, null) != 0) return false;

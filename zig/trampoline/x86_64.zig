@@ -76,8 +76,8 @@ pub const RecoveryFrame = extern struct {
 
 /// The thread-local words. Sixteen bytes, so that glibc and musl can place them in static TLS.
 pub const ThreadLocal = extern struct {
-    /// Innermost recovery frame; 0 when no guarded call runs. With `barrier_bit`, a barrier's frame:
-    /// nothing may be recovered above it.
+    /// Innermost recovery frame; 0 when no guarded call runs. With `barrier_bit`, a barrier's
+    /// frame: nothing may be recovered above it.
     guard: u64,
     /// The thread's `abi.ThreadRecord`; 0 before attach.
     record: u64,
@@ -316,9 +316,10 @@ comptime {
 comptime {
     asm (
         \\.text
-        // Where the loader gave us dynamic TLS: the offset in rax, all argument registers and r11 kept.
-        // The resolver keeps general registers, but a first touch on a thread, or the first after
-        // another library was loaded, allocates and loses vectors. Called with rsp 16-byte aligned.
+        // Where the loader gave us dynamic TLS: the offset in rax, all argument registers and r11
+        // kept. The resolver keeps general registers, but a first touch on a thread, or the first
+        // after another library was loaded, allocates and loses vectors. Called with rsp 16-byte
+        // aligned.
         \\.globl fl_offset_keeping_arguments
         \\.hidden fl_offset_keeping_arguments
         \\.type fl_offset_keeping_arguments, @function

@@ -1,11 +1,11 @@
 //! Barriers on x86-64: what native code calls in place of a function that may run JavaScript.
 //!
-//! Recovery must not skip frames of JavaScript, so a barrier takes the recovery point away while the
-//! function runs and puts it back afterwards. It also gives the function the default floating-point
-//! control state, which JavaScript engines rely on, and restores the caller's.
+//! Recovery must not skip frames of JavaScript, so a barrier takes the recovery point away while
+//! the function runs and puts it back afterwards. It also gives the function the default
+//! floating-point control state, which JavaScript engines rely on, and restores the caller's.
 //!
-//! The guard then points at the barrier's own frame, which holds the enclosing guard, with the lowest
-//! bit set: no recovery point, but the open calls below can still be found.
+//! The guard then points at the barrier's own frame, which holds the enclosing guard, with the
+//! lowest bit set: no recovery point, but the open calls below can still be found.
 //!
 //! The signature is not known here: all argument registers pass through, and a fixed window of the
 //! caller's stack arguments is copied.

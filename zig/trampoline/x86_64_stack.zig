@@ -40,8 +40,8 @@ comptime {
 comptime {
     asm (
         \\.text
-        // As fl_body, with the stack arguments copied below the recovery frame. The callee keeps r13,
-        // which holds the frame's address.
+        // As fl_body, with the stack arguments copied below the recovery frame. The callee keeps
+        // r13, which holds the frame's address.
         \\.p2align 6, 0xcc
         \\.globl fl_stack_body, fl_stack_return
         \\.hidden fl_stack_body, fl_stack_return
@@ -134,8 +134,8 @@ pub const block_stack_bytes = 216;
 comptime {
     asm (
         \\.text
-        // void fl_call_registers(block): loads every argument register and the stack from the block,
-        // then calls the block's slot as a stack thunk would.
+        // void fl_call_registers(block): loads every argument register and the stack from the
+        // block, then calls the block's slot as a stack thunk would.
         \\.p2align 4, 0xcc
         \\.globl fl_call_registers
         \\.hidden fl_call_registers
