@@ -44,7 +44,7 @@ export const threadRecordLayout = {
 
 /** Layout of `abi.CallBlock`, in bytes. */
 export const callBlockLayout = {
-  byteLength: 224,
+  byteLength: 232,
   record: { offset: 0, byteLength: 64, type: "struct" },
   entry: { offset: 64, byteLength: 8, type: "u64" },
   target: { offset: 72, byteLength: 8, type: "u64" },
@@ -56,7 +56,9 @@ export const callBlockLayout = {
   floats: { offset: 144, byteLength: 64, type: "bytes" },
   stack: { offset: 208, byteLength: 8, type: "u64" },
   stack_bytes: { offset: 216, byteLength: 4, type: "u32" },
-  done: { offset: 220, byteLength: 4, type: "u32" },
+  _padding: { offset: 220, byteLength: 4, type: "u32" },
+  status: { offset: 224, byteLength: 4, type: "i32" },
+  _reserved: { offset: 228, byteLength: 4, type: "u32" },
 } as const;
 
 /** Layout of `abi.SignalStatus`, in bytes. */
@@ -211,8 +213,12 @@ export const symbols = {
   fl_slot_release: { parameters: ["u32"], result: "i32" },
   fl_slot_in_flight: { parameters: ["u32"], result: "i32" },
   fl_thunk_address: { parameters: ["u32"], result: "u64" },
-  fl_call_block: { parameters: ["buffer"], result: "i32" },
-  fl_submit_block: { parameters: ["buffer", "u64"], result: "i32" },
+  fl_call_block: { parameters: ["buffer"], result: "void" },
+  fl_block_open: { parameters: ["buffer"], result: "u64" },
+  fl_block_run: { parameters: ["u64"], result: "void" },
+  fl_block_submit: { parameters: ["u64", "u64"], result: "i32" },
+  fl_block_done: { parameters: ["u64"], result: "i32" },
+  fl_block_close: { parameters: ["u64", "buffer", "buffer", "u32"], result: "i32" },
   fl_set_exit: { parameters: ["u32"], result: "i32" },
   fl_callback_open: { parameters: ["u64"], result: "u64" },
   fl_callback_close: { parameters: ["u64"], result: "i32" },
@@ -235,4 +241,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x40592aa1d23651cdn;
+export const abiHash = 0x128a9c91f0fa1397n;

@@ -4,17 +4,22 @@
  *
  * @module
  */
-import { callBlockLayout, pending, threadRecordLayout } from "./abi.ts";
-import { closedError, converter, foreignError, type GuardedFunction } from "./guarded_call.ts";
+import { callBlockLayout, nativeStatus, pending, threadRecordLayout } from "./abi.ts";
+import {
+  closedError,
+  converter,
+  foreignError,
+  type GuardedFunction,
+  makeTake,
+} from "./guarded_call.ts";
 import type { GuardedSignature } from "./guarded_call.ts";
 import { prepareReads, readString } from "./guarded_read.ts";
 import { exactResult, finishResult } from "./guarded_result.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { keep, keptCount, keptSince, letGo } from "./kept.ts";
-import { checkStatus, exceptionSizeMax, type Native, recordViews } from "./native.ts";
+import { checkStatus, type Native, type RecordViews, recordViews } from "./native.ts";
 import { isCallback } from "./callback_brand.ts";
 import type { ParameterCodec, PointerConversions } from "./native_type.ts";
-import { hasThrown, takeThrown } from "./thrown.ts";
 
 /** What a block calls, and which exceptions of it are caught. */
 export interface BlockTarget {
@@ -25,6 +30,8 @@ export interface BlockTarget {
 }
 
 const layout = callBlockLayout;
+const pendingIndex = threadRecordLayout.pending.offset / 4;
+const exceptionMaxIndex = threadRecordLayout.exception_size_max.offset / 4;
 /** As `Slot.propagate_bit` of the trampoline. */
 const propagateBit = 0x8000_0000;
 const integerRegisters = 6;
@@ -34,7 +41,6 @@ const floatRegisters = 8;
 interface Block {
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  readonly chunk: DataView;
   /** Buffers and stack arguments that the native side has addresses of. */
   readonly kept: unknown[];
 }
@@ -93,22 +99,17 @@ function fill(
     view.setBigUint64(layout.stack.offset, address, true);
     view.setUint32(layout.stack_bytes.offset, words.byteLength, true);
   }
-  const chunk = new Uint8Array(exceptionSizeMax(ready));
-  checkStatus(
-    functions.fl_give_chunk!(bytes, chunk, chunk.byteLength) as number,
-    "Cannot give the handler memory for exceptions",
-  );
-  return { bytes, view, chunk: new DataView(chunk.buffer), kept: [words, ...values] };
+  return { bytes, view, kept: [words, ...values] };
 }
 
+/** The result that a call left in `record`. */
 function readResult(
   signature: GuardedSignature,
-  { bytes }: Block,
+  record: RecordViews,
   { ready, pointers, caught }: BlockCall,
 ): unknown {
   const { slot } = signature.result;
   if (slot === null) return undefined;
-  const record = recordViews(bytes.buffer);
   const origin = { library: signature.library, symbol: signature.symbol, caught };
   return finishResult(signature.result, record[slot.view][slot.index]!, {
     pointerFrom: pointers.pointerFrom,
@@ -117,17 +118,9 @@ function readResult(
   });
 }
 
-/** The value of a call that ran, or what it has to throw. */
-function finish(signature: GuardedSignature, block: Block, context: BlockCall): unknown {
-  const state = block.view.getUint32(threadRecordLayout.pending.offset, true);
-  if (state === pending.exception) {
-    context.caught();
-    const offset = block.view.getUint32(threadRecordLayout.exception_offset.offset, true);
-    const call = Object.freeze({ library: signature.library, symbol: signature.symbol });
-    throw new HardwareException({ chunk: block.chunk, offset, call });
-  }
-  if (state === pending.foreign) throw foreignError(signature);
-  return readResult(signature, block, context);
+function checkBlock({ view }: Block, { library, symbol }: GuardedSignature): void {
+  const status = view.getInt32(layout.status.offset, true);
+  checkStatus(status, `Cannot call ${symbol}() of ${library}`);
 }
 
 /** What the calls of one function have in common. */
@@ -168,8 +161,8 @@ export function blockFunction(
 ): GuardedFunction {
   const context = { ready, pointers, caught };
   const makeBlock = prepare(signature, target, context);
-  const pendingIndex = threadRecordLayout.pending.offset / 4;
-  const what = `Cannot call ${signature.symbol}() of ${signature.library}`;
+  const take = makeTake(signature, ready, caught);
+  const { record, functions } = ready;
   let closed = false;
   let running = 0;
   const call = (...values: unknown[]): unknown => {
@@ -178,22 +171,46 @@ export function blockFunction(
     keep(block);
     running++;
     try {
-      checkStatus(ready.functions.fl_call_block!(block.bytes) as number, what);
-      if (hasThrown()) {
-        ready.record.u32[pendingIndex] = pending.none;
-        throw takeThrown();
-      }
-      return finish(signature, block, context);
+      functions.fl_call_block!(block.bytes);
+      checkBlock(block, signature);
+      if (record.u32[pendingIndex] !== 0) throw new HardwareException(take());
+      return readResult(signature, record, context);
     } finally {
       running--;
       letGo(keptCount() - 1);
     }
   };
-  return { call, close: () => void (closed = true), inFlight: () => running > 0 };
+  return { call, close: () => void (closed = true), inFlight: () => running > 0, gone: () => {} };
 }
 
-/** Blocks that another thread is working on: referenced here, whatever becomes of their promise. */
+/** What other threads are working with: referenced here, whatever becomes of the promise. */
 const outstanding = new Set<Block>();
+
+/** Runs a block on another thread, and gives its value or throws its exception. */
+async function runElsewhere(
+  signature: GuardedSignature,
+  block: Block,
+  context: BlockCall,
+): Promise<unknown> {
+  const { runtime, functions, record } = context.ready;
+  const handle = functions.fl_block_open!(block.bytes) as bigint;
+  if (handle === 0n) {
+    checkStatus(nativeStatus.no_memory, `Cannot call ${signature.symbol}()`);
+  }
+  await runtime.runBlock(handle, functions);
+  const chunk = new Uint8Array(record.u32[exceptionMaxIndex]!);
+  functions.fl_block_close!(handle, block.bytes, chunk, chunk.byteLength);
+  checkBlock(block, signature);
+  const state = block.view.getUint32(threadRecordLayout.pending.offset, true);
+  if (state === pending.exception) {
+    context.caught();
+    const { library, symbol } = signature;
+    const call = Object.freeze({ library, symbol });
+    throw new HardwareException({ chunk: new DataView(chunk.buffer), offset: 0, call });
+  }
+  if (state === pending.foreign) throw foreignError(signature);
+  return readResult(signature, recordViews(block.bytes.buffer), context);
+}
 
 /** A guarded function that runs on another thread and gives a promise. */
 export function nonblockingFunction(
@@ -205,8 +222,6 @@ export function nonblockingFunction(
 ): GuardedFunction {
   const context = { ready, pointers, caught };
   const makeBlock = prepare(signature, target, context);
-  const { runtime, functions } = ready;
-  const what = `Cannot call ${signature.symbol}() of ${signature.library}`;
   let closed = false;
   let running = 0;
   const call = async (...values: unknown[]): Promise<unknown> => {
@@ -214,20 +229,20 @@ export function nonblockingFunction(
     const position = values.findIndex(isCallback);
     if (position >= 0) {
       throw new TypeError(
-        `${what} with a callback as its argument ${position + 1}, since it runs on another ` +
-          "thread: define the function without nonblocking",
+        `Cannot call ${signature.symbol}() of ${signature.library} with a callback as its ` +
+          `argument ${position + 1}, since it runs on another thread: define the function ` +
+          "without nonblocking",
       );
     }
     const block = makeBlock(values);
     outstanding.add(block);
     running++;
     try {
-      checkStatus(await runtime.runBlock(block.bytes, functions), what);
-      return finish(signature, block, context);
+      return await runElsewhere(signature, block, context);
     } finally {
       running--;
       outstanding.delete(block);
     }
   };
-  return { call, close: () => void (closed = true), inFlight: () => running > 0 };
+  return { call, close: () => void (closed = true), inFlight: () => running > 0, gone: () => {} };
 }

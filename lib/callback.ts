@@ -7,7 +7,7 @@ import { pending, threadRecordLayout } from "./abi.ts";
 import { callbackClosed } from "./callback_brand.ts";
 import { describeValue } from "./describe_value.ts";
 import type { ForeignFunction } from "./foreign.ts";
-import { type Native, native } from "./native.ts";
+import { type Native, native, runtime } from "./native.ts";
 import {
   incomingType,
   nativeTypeNames,
@@ -82,6 +82,7 @@ function parse(definition: unknown): ParsedCallback {
         'return the "address" of memory that you keep',
     );
   }
+  refuseTooMany(types);
   const codec = result === "void" ? null : parameterCodec(result);
   if (codec === undefined) throw typeError("result", result);
   return {
@@ -91,6 +92,20 @@ function parse(definition: unknown): ParsedCallback {
     result: codec,
     resultType: result,
   };
+}
+
+/** A barrier passes on sixteen words of stack arguments, and the runtime has a limit of its own. */
+const stackWordsMax = 16;
+
+function refuseTooMany(types: readonly CSignature["result"][]): void {
+  const floats = types.filter((type) => type === "f32" || type === "f64").length;
+  const words = Math.max(0, floats - 8) + Math.max(0, types.length - floats - 6);
+  const { argumentsMax } = runtime();
+  if (words <= stackWordsMax && types.length <= argumentsMax) return;
+  throw new TypeError(
+    `Cannot make a callback as it has ${types.length} parameters, ${words} of them on the stack: ` +
+      `at most ${Math.min(argumentsMax, 30)}, ${stackWordsMax} on the stack, are supported`,
+  );
 }
 
 function outgoing(codec: ParameterCodec): CSignature["result"] {
@@ -183,7 +198,7 @@ class NativeFunction implements Callback {
 
   /** Nothing may be thrown into native code: the runtimes differ in what they make of it. */
   #run(values: unknown[]): unknown {
-    if (this.#closed || hasThrown()) return this.#zero;
+    if (this.#closed || hasThrown(this.#native.record)) return this.#zero;
     this.#running++;
     try {
       const { parameterTypes } = this.#parsed;
@@ -192,7 +207,7 @@ class NativeFunction implements Callback {
       );
       return this.#convertResult(this.#body(...converted));
     } catch (error) {
-      noteThrown(error);
+      noteThrown(this.#native.record, error);
       this.#native.record.u32[pendingIndex] = pending.thrown;
       return this.#zero;
     } finally {

@@ -191,13 +191,14 @@ export function parseDefinition(
     return parseBunSpelling(key, definition, library, inherited);
   }
   refuseUnknown(definition, definitionNames, `the definition of ${what}`);
-  const { parameters = [], result = "void", name = key, optional = false, signals } = definition;
+  const { parameters = [], result = "void", name = key, optional = false } = definition;
   const symbol = parseName(name, what);
   const codecs = parseParameters(parameters, what);
   return {
     key,
     optional: parseBoolean(optional, "optional", what),
     nonblocking: parseBoolean(definition.nonblocking ?? false, "nonblocking", what),
+    ...parseSignals(definition.signals, inherited),
     propagate: parseExceptions(definition.exceptions, inherited.propagate, what),
     stackBytes: stackBytes(codecs),
     address: null,
@@ -208,7 +209,6 @@ export function parseDefinition(
       parameterTypes: (parameters as unknown[]).map(String),
       result: parseResult(result, what),
     },
-    ...parseSignals(signals, inherited),
   };
 }
 
@@ -240,6 +240,7 @@ function parseBunSpelling(
     key,
     optional: false,
     nonblocking: false,
+    ...parseSignals(definition.signals, inherited),
     propagate: parseExceptions(definition.exceptions, inherited.propagate, what),
     stackBytes: stackBytes(codecs),
     address,
@@ -250,7 +251,6 @@ function parseBunSpelling(
       parameterTypes: parameters,
       result: bunResult(result, what),
     },
-    ...parseSignals(definition.signals, inherited),
   };
 }
 

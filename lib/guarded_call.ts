@@ -37,6 +37,8 @@ export interface GuardedFunction {
   close(): void;
   /** Whether a call is open that its slot does not show. */
   inFlight(): boolean;
+  /** To be called once, when the function was closed or collected. */
+  gone(): void;
 }
 
 const pendingIndex = threadRecordLayout.pending.offset / 4;
@@ -92,7 +94,6 @@ function makeParts(
   if (result.finish === "string") prepareReads(native);
   const origin = { library, symbol, caught };
   const convert = parameters.map((_, index) => converter(signature, pointers, index));
-  const call = Object.freeze({ library, symbol });
   return {
     target,
     record,
@@ -106,19 +107,7 @@ function makeParts(
       }
       throw new TypeError(`Cannot call ${symbol}() of ${library} with these arguments`);
     },
-    take: () => {
-      const state = record.u32[pendingIndex];
-      record.u32[pendingIndex] = pending.none;
-      if (state === pending.exception) {
-        caught();
-        const { chunk, offset } = takeException(native);
-        // What a callback threw came first, whatever the native code ran into after it.
-        if (hasThrown()) throw takeThrown();
-        return { chunk, offset, call };
-      }
-      if (hasThrown()) throw takeThrown();
-      throw state === pending.foreign ? foreignError(signature) : closedError(signature);
-    },
+    take: makeTake(signature, native, caught),
     HardwareException,
     pointerFrom: pointers.pointerFrom,
     readString: (address) => readString(native, address, origin),
@@ -128,6 +117,29 @@ function makeParts(
     closed: () => {
       throw closedError(signature);
     },
+  };
+}
+
+/** Makes what looks after a call that left something pending: see `Parts.take`. */
+export function makeTake(
+  signature: GuardedSignature,
+  native: Native,
+  caught: () => void,
+): () => ExceptionBytes {
+  const { record } = native;
+  const call = Object.freeze({ library: signature.library, symbol: signature.symbol });
+  return () => {
+    const state = record.u32[pendingIndex];
+    record.u32[pendingIndex] = pending.none;
+    if (state === pending.exception) {
+      caught();
+      const { chunk, offset } = takeException(native);
+      // What a callback threw came first, whatever the native code ran into after it.
+      if (hasThrown(record)) throw takeThrown(record);
+      return { chunk, offset, call };
+    }
+    if (hasThrown(record)) throw takeThrown(record);
+    throw state === pending.foreign ? foreignError(signature) : closedError(signature);
   };
 }
 
@@ -157,7 +169,7 @@ function resultSource(codec: ResultCodec, returned: boolean): string {
 }
 
 /** The source of a wrapper. Everything in it comes from the tables of types, nothing from names. */
-function wrapperSource(signature: GuardedSignature, returned: boolean, serial: number): string {
+function wrapperSource(signature: GuardedSignature, returned: boolean): string {
   const { parameters, result } = signature;
   const names = parameters.map((_, index) => `a${index}`);
   const tests = parameters.flatMap(({ test }, index) => test === null ? [] : [test(names[index]!)]);
@@ -169,7 +181,7 @@ function wrapperSource(signature: GuardedSignature, returned: boolean, serial: n
   const declare = returned && result.ctype !== "void" ? "const result = " : "";
   // A result may point into what was made for an argument: that is kept until both are read.
   const keeps = parameters.some(({ keeps }) => keeps);
-  return `"use strict"; // ${serial}
+  return `"use strict";
 let target = parts.target;
 const { take, reject, closed, pointerFrom, HardwareException } = parts;
 const { readString, exact, keptCount, letGo } = parts;
@@ -195,7 +207,7 @@ function plainWrapper(
   signature: GuardedSignature,
   returned: boolean,
   parts: Parts,
-): GuardedFunction {
+): Omit<GuardedFunction, "gone"> {
   const { result: codec } = signature;
   const { convert, record } = parts;
   let { target } = parts;
@@ -220,7 +232,27 @@ function plainWrapper(
   };
 }
 
-let serial = 0;
+/** Serial numbers that make the source of a text's wrappers distinct. */
+interface Serials {
+  next: number;
+  readonly free: number[];
+}
+
+const serialsByText = new Map<string, Serials>();
+/** From this many on, numbers of wrappers that are gone are used again. */
+const freshSerials = 64;
+
+/**
+ * A number that no living wrapper of the same text has. V8 keeps every distinct source for good, so
+ * that opening and closing libraries for ever must not make new ones for ever.
+ */
+function takeSerial(text: string): { serial: number; giveBack: () => void } {
+  let serials = serialsByText.get(text);
+  if (serials === undefined) serialsByText.set(text, serials = { next: 0, free: [] });
+  const { free } = serials;
+  const serial = (serials.next >= freshSerials ? free.pop() : undefined) ?? serials.next++;
+  return { serial, giveBack: () => void free.push(serial) };
+}
 
 /**
  * The wrapper of one thunk.
@@ -238,13 +270,15 @@ export function guardedFunction(
 ): GuardedFunction {
   const parts = makeParts(signature, target, native, pointers, caught);
   const returned = !native.runtime.voidResults;
-  let wrapper: GuardedFunction;
+  const text = wrapperSource(signature, returned);
+  const { serial, giveBack } = takeSerial(text);
+  let wrapper: Omit<GuardedFunction, "gone">;
   try {
-    const make = new Function("parts", wrapperSource(signature, returned, serial++));
+    const make = new Function("parts", `// ${serial}\n${text}`);
     wrapper = make(parts) as GuardedFunction;
   } catch (error) {
     if (!(error instanceof EvalError)) throw error;
     wrapper = plainWrapper(signature, returned, parts);
   }
-  return wrapper;
+  return { ...wrapper, gone: giveBack };
 }

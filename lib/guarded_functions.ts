@@ -26,8 +26,9 @@ export interface GuardedFunctions {
 }
 
 /** Frees the slots of functions that were collected without being closed. */
-const collected = new FinalizationRegistry<number>((slot) => {
+const collected = new FinalizationRegistry<{ slot: number; gone: () => void }>(({ slot, gone }) => {
   native().functions.fl_slot_release!(slot);
+  gone();
 });
 
 const registerThunks = 1024;
@@ -68,7 +69,9 @@ class FunctionSet implements GuardedFunctions {
     this.#native = ready;
     try {
       definitions.forEach((definition, index) => {
-        const slot = definition.nonblocking ? null : openSlot(definition, targets[index]!, ready);
+        const { nonblocking, signature } = definition;
+        const bindable = signature.parameters.length <= ready.runtime.argumentsMax;
+        const slot = nonblocking || !bindable ? null : openSlot(definition, targets[index]!, ready);
         this.#slots.push(slot);
       });
       this.#thunks = this.#bind(definitions);
@@ -103,6 +106,7 @@ class FunctionSet implements GuardedFunctions {
 
   release(): void {
     for (const token of this.#tokens) collected.unregister(token);
+    for (const wrapper of this.#wrappers) wrapper.gone();
     this.#releaseSlots();
     this.#thunks.close();
   }
@@ -129,7 +133,7 @@ class FunctionSet implements GuardedFunctions {
     this.#wrappers.push(wrapper);
     if (slot === null) return;
     const token = {};
-    collected.register(wrapper.call, slot, token);
+    collected.register(wrapper.call, { slot, gone: wrapper.gone }, token);
     this.#tokens.push(token);
   }
 

@@ -37,6 +37,8 @@ export interface RecordViews {
 export interface ThreadRecord extends RecordViews {
   /** Where the handler writes exceptions now; referenced here, so that it stays alive. */
   chunk: DataView;
+  /** What a callback threw, until a guarded call takes it. */
+  thrown: { readonly value: unknown } | null;
 }
 
 let opened: Native | undefined;
@@ -122,11 +124,6 @@ function replaceChunk(functions: NativeFunctions, record: ThreadRecord): void {
   record.chunk = new DataView(chunk.buffer);
 }
 
-/** The most bytes that the handler writes for one exception. */
-export function exceptionSizeMax({ record }: Native): number {
-  return record.u32[exceptionMaxIndex]!;
-}
-
 /**
  * Takes the pending exception: where the handler wrote it. The bytes stay valid as long as the
  * chunk is referenced; a chunk without room for another exception is replaced, never written again.
@@ -144,7 +141,7 @@ export function takeException(
 function createRecord(): ThreadRecord {
   // Shared memory never moves and is never detached: native code keeps its address.
   const buffer = new SharedArrayBuffer(threadRecordLayout.byteLength);
-  return { ...recordViews(buffer), chunk: new DataView(new ArrayBuffer(0)) };
+  return { ...recordViews(buffer), chunk: new DataView(new ArrayBuffer(0)), thrown: null };
 }
 
 /** Views over a record, which may be the head of a call block. */

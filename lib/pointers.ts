@@ -20,7 +20,8 @@ export function pointerConversions(ready: Native): PointerConversions {
     callbackPointer: (value) => {
       if (!isCallback(value)) return undefined;
       if (closedCallback(value)) throw new TypeError("takes a callback that is still open");
-      return runtime.pointerFrom(value.address, functions);
+      // Another copy of this package does not see a barrier of this one's callback as its own.
+      return barrierOf(ready, runtime.pointerFrom(value.address, functions));
     },
   };
 }

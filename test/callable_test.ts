@@ -57,6 +57,33 @@ test("callable() passes arguments through the stack", () => {
   assert.equal(call(...Array.from({ length: 20 }, (_, index) => BigInt(index + 3))), 3n);
 });
 
+test("callable() calls variadic functions, floats included", () => {
+  const out = new Uint8Array(64);
+  const print = callable(addressOf("snprintf", "libc.so.6"), {
+    parameters: ["buffer", "usize", "buffer", "f64", "i32", "f64"],
+    result: "i32",
+  });
+  for (let round = 0; round < 100; round++) {
+    const length = print(out, 64n, text("%.2f %d %.3f"), 1.5, round, 2.25);
+    assert.equal(new TextDecoder().decode(out.subarray(0, length)), `1.50 ${round} 2.250`);
+  }
+});
+
+test("callable() takes 40 arguments, or refuses them by name", () => {
+  const parameters: NativeType[] = Array.from({ length: 40 }, () => "u64");
+  const values = parameters.map((_, index) => BigInt(index + 3));
+  let wide: (...values: unknown[]) => unknown;
+  try {
+    const definition = { parameters, result: "u64", name: "wide" } as const;
+    wide = callable(addressOf("fx_echo_u64"), definition) as typeof wide;
+  } catch (error) {
+    assert.ok(error instanceof TypeError);
+    assert.match(error.message, /wide\(\) of .*argument/);
+    return;
+  }
+  assert.equal(wide(...values), 3n);
+});
+
 test("callable() refuses what is no address", () => {
   for (const wrong of [0n, 0, 5, "0x10", null, undefined, {}, NaN]) {
     assert.throws(() => callable(wrong as never, {}), {
@@ -116,7 +143,7 @@ test("callable() at data is an access violation that names the protection (H8)",
 });
 
 for (const stack of [false, true]) {
-  test(`callable() at a wild address with arguments ${stack ? "on the stack" : "in registers"}`, () => {
+  test(`callable() at a wild address with arguments ${stack ? "on stack" : "in registers"}`, () => {
     const parameters: NativeType[] = Array.from({ length: stack ? 12 : 4 }, () => "u64");
     const wild = callable(0x4321n, { parameters }) as (...values: unknown[]) => unknown;
     for (let round = 0; round < 20; round++) {
@@ -140,7 +167,7 @@ test("callable() in an unmapped library is an exception, not an end", () => {
   assert.equal(exceptionOf(() => made()).info.instructionPointer, page);
 });
 
-test("callable() with options: signals, propagate's refusal of others, and nonblocking", async () => {
+test("callable() with options: signals and nonblocking, and wrong ones", async () => {
   const raise = callable(addressOf("fx_raise"), {
     parameters: ["u32"],
     result: "i32",

@@ -225,8 +225,8 @@ comptime {
         \\  movq (%rdi), %rax
         \\  ret
         // i32 cx_back_control(u32 mxcsr, u32 x87, i32 (*function)(i32), u32 into[2]): sets both
-        // control words, calls back with 7, notes both control words, uses the x87 unit, and puts the
-        // defaults back.
+        // control words, calls back with 7, notes both control words, uses the x87 unit, and puts
+        // the defaults back.
         \\CX_FUNCTION cx_back_control
         \\  pushq %rbx
         \\  pushq %r12

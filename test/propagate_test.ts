@@ -1,8 +1,7 @@
 /** Calls whose exceptions are not caught: the process ends as if we were not there. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { dlopen } from "../mod.ts";
-import { type CallOptions } from "../mod.ts";
+import { type CallOptions, dlopen } from "../mod.ts";
 import { callsDie, callsPass, callsPath } from "./calls_support.ts";
 import { type ChildResult, runtimeName } from "./support.ts";
 

@@ -166,15 +166,18 @@ pub const CallBlock = extern struct {
     /// Address of the stack arguments; 0 when there are none.
     stack: u64,
     stack_bytes: u32,
-    /// Set by the thread that ran it, before it announces the end.
-    done: u32,
+    _padding: u32,
+    /// What became of the call; `record` says the rest when that is `ok`. On a thread that has a
+    /// record of its own that one is used, so that calls from callbacks find theirs.
+    status: Status,
+    _reserved: u32,
 
     comptime {
         assert(@offsetOf(CallBlock, "entry") == 64);
         assert(@offsetOf(CallBlock, "integers") == 96);
         assert(@offsetOf(CallBlock, "floats") == 144);
         assert(@offsetOf(CallBlock, "stack") == 208);
-        assert(@sizeOf(CallBlock) == 224);
+        assert(@sizeOf(CallBlock) == 232);
     }
 };
 

@@ -12,6 +12,7 @@ const barriers = @import("outside/barriers.zig");
 const install = @import("outside/install.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
+const blocks = @import("outside/blocks.zig");
 const calls = @import("outside/calls.zig");
 const handler = @import("inside/handler.zig");
 const expect = std.testing.expect;
@@ -204,7 +205,7 @@ test "stack arguments arrive, and a fault behind them is caught, by either exit"
     try tearDown(thread);
 }
 
-test "a call block passes everything and keeps its own record" {
+test "a call block passes everything" {
     const thread = try setUp();
     const stack = [_]u64{ 7, 8, 9, 0 };
     var block = std.mem.zeroes(abi.CallBlock);
@@ -214,15 +215,49 @@ test "a call block passes everything and keeps its own record" {
     block.floats[0] = 100;
     block.stack = @intFromPtr(&stack);
     block.stack_bytes = 32;
-    block.record.chunk = record.chunk;
-    block.record.chunk_length = record.chunk_length;
-    try expectEqual(.ok, calls.run(&block));
-    try expectEqual(ten_sum, block.record.result);
+    calls.run(&block);
+    try expectEqual(.ok, block.status);
+    try expectEqual(ten_sum, record.result); // A thread with a record uses its own.
     block.target = 16; // Nothing is mapped there.
-    try expectEqual(.ok, calls.run(&block));
-    try expectEqual(.exception, block.record.pending);
-    try expectEqual(.none, record.pending);
-    try expectEqual(@intFromPtr(&record), thread.local.record);
+    record.chunk_used = 0;
+    calls.run(&block);
+    try expectEqual(.exception, record.pending);
+    try tearDown(thread);
+}
+
+test "an opened block runs without its thread's record, and keeps its exception" {
+    const thread = try setUp();
+    var call = std.mem.zeroes(abi.CallBlock);
+    call.target = @intFromPtr(&target);
+    call.caught = signals.mask_default;
+    call.integers[0] = @backingInt(abi.SelfTest.null_read);
+    const block = blocks.open(&call).?;
+    thread.record = 0;
+    thread.local.record = 0;
+    try expectEqual(thread.key, blocks.run(block).?);
+    try expectEqual(0, thread.record);
+    try expect(blocks.isDone(block));
+    var bytes: [abi.exception_max]u8 align(8) = undefined;
+    blocks.close(block, &call, &bytes);
+    try expectEqual(.ok, call.status);
+    try expectEqual(.exception, call.record.pending);
+    const exception: *const abi.Exception = @ptrCast(&bytes);
+    try expectEqual(sys.sigsegv, exception.signal);
+    try expectEqual(0x10, exception.address);
+    try tearDown(thread);
+}
+
+test "a function at a non-canonical address is a fault of its call" {
+    const thread = try setUp();
+    const index = openSlot(1 << 47, 0);
+    const thunk: Thunk = @ptrFromInt(trampoline.thunkAddress(index));
+    for (0..3) |_| {
+        record.chunk_used = 0;
+        _ = thunk(0);
+        try expectEqual(.exception, record.pending);
+        record.pending = .none;
+    }
+    slots.release(index);
     try tearDown(thread);
 }
 

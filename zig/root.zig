@@ -9,6 +9,7 @@ const handler = @import("inside/handler.zig");
 const signals = @import("inside/signals.zig");
 const attach = @import("outside/attach.zig");
 const barriers = @import("outside/barriers.zig");
+const blocks = @import("outside/blocks.zig");
 const calls = @import("outside/calls.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
@@ -123,15 +124,46 @@ pub export fn fl_thunk_address(index: u32) u64 {
     return if (index < trampoline.slots_max) trampoline.thunkAddress(index) else 0;
 }
 
-/// Runs a call block on this thread.
-pub export fn fl_call_block(block: *abi.CallBlock) i32 {
-    return number(runBlock(block));
+/// Runs a call block on this thread; its `status` says what became of it. Void: what the call runs
+/// may be JavaScript, and Deno aborts when that returns into a call with a result.
+pub export fn fl_call_block(block: *abi.CallBlock) void {
+    if (callable(block)) calls.run(block) else block.status = .invalid_argument;
 }
 
-/// As `fl_call_block` on some other thread; rings `doorbell`, a `void ()`, when `done` is set.
-pub export fn fl_submit_block(block: *abi.CallBlock, doorbell: u64) i32 {
-    if (!callable(block) or doorbell == 0) return number(.invalid_argument);
-    return number(pool.submit(block, doorbell));
+/// A copy of a call block that outlives the memory it is copied from: its handle, or 0.
+pub export fn fl_block_open(block: *const abi.CallBlock) u64 {
+    if (!callable(block)) return 0;
+    return @intFromPtr(blocks.open(block) orelse return 0);
+}
+
+/// Runs an opened block on this thread.
+pub export fn fl_block_run(handle: u64) void {
+    if (handle != 0) _ = blocks.run(@ptrFromInt(handle));
+}
+
+/// Runs an opened block on some other thread, and then rings `doorbell`, a `void ()`.
+pub export fn fl_block_submit(handle: u64, doorbell: u64) i32 {
+    if (handle == 0 or doorbell == 0) return number(.invalid_argument);
+    return number(pool.submit(@ptrFromInt(handle), doorbell));
+}
+
+/// 1 when an opened block has run.
+pub export fn fl_block_done(handle: u64) i32 {
+    if (handle == 0) return number(.invalid_argument);
+    return @intFromBool(blocks.isDone(@ptrFromInt(handle)));
+}
+
+/// Copies status, results and exception of a block that has run, and frees it.
+pub export fn fl_block_close(
+    handle: u64,
+    block: *abi.CallBlock,
+    chunk: *anyopaque,
+    byte_length: u32,
+) i32 {
+    if (handle == 0) return number(.invalid_argument);
+    const bytes: [*]u8 = @ptrCast(chunk);
+    blocks.close(@ptrFromInt(handle), block, bytes[0..byte_length]);
+    return number(.ok);
 }
 
 fn callable(block: *const abi.CallBlock) bool {
@@ -139,10 +171,6 @@ fn callable(block: *const abi.CallBlock) bool {
     if (block.stack_bytes > stack_bytes_max) return false;
     if (block.stack_bytes != 0 and block.stack == 0) return false;
     return (block.caught | block.raised) & ~signals.mask_all == 0;
-}
-
-fn runBlock(block: *abi.CallBlock) abi.Status {
-    return if (callable(block)) calls.run(block) else .invalid_argument;
 }
 
 /// How a recovery leaves the handler: 0 as the machine allows, 1 by rt_sigreturn, 2 by a jump.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { callBlockLayout, nativeStatus } from "../abi.ts";
+import { nativeStatus } from "../abi.ts";
 import {
   type BoundThunks,
   type CFunction,
@@ -114,20 +114,34 @@ function createCallback(definition: CSignature, body: CFunction): NativeCallback
   return { address: BigInt(callback.ptr), close: () => callback.close() };
 }
 
-const doneIndex = callBlockLayout.done.offset / 4;
-const waiting = new Map<Uint32Array, (status: number) => void>();
+/** A block that runs, or that waits for room in the native queue. */
+interface Waiting {
+  readonly native: NativeFunctions;
+  readonly resolve: () => void;
+  submitted: boolean;
+}
+
+const waiting = new Map<bigint, Waiting>();
 let doorbell: bigint | undefined;
 let keepAlive: ReturnType<typeof setInterval> | undefined;
 
-/** Resolves whatever is done. Rings can merge, so every block is looked at. */
+/** Resolves whatever has run. Rings can merge, so every block is looked at. */
 function answer(): void {
-  for (const [words, resolve] of waiting) {
-    const done = Atomics.load(words, doneIndex);
-    if (done === 0) continue;
-    waiting.delete(words);
-    resolve(done === 1 ? nativeStatus.ok : nativeStatus.no_memory);
+  for (const [handle, { native, resolve, submitted }] of waiting) {
+    if (!submitted || native.fl_block_done!(handle) === 0) continue;
+    waiting.delete(handle);
+    resolve();
+  }
+  for (const [handle, one] of waiting) {
+    if (!one.submitted && !submit(handle, one)) break;
   }
   if (waiting.size === 0) clearInterval(keepAlive);
+}
+
+/** False when the native queue has no room, which it will have when something in it has run. */
+function submit(handle: bigint, one: Waiting): boolean {
+  one.submitted = one.native.fl_block_submit!(handle, doorbell) === nativeStatus.ok;
+  return one.submitted;
 }
 
 /** One doorbell for the life of the thread: closing one that native code may ring is not safe. */
@@ -136,14 +150,15 @@ function openDoorbell(): bigint {
   return BigInt(new JSCallback(answer, { args: [], returns: "void", threadsafe: true }).ptr);
 }
 
-function runBlock(block: Uint8Array, native: NativeFunctions): Promise<number> {
+function runBlock(handle: bigint, native: NativeFunctions): Promise<void> {
   doorbell ??= openDoorbell();
-  const words = new Uint32Array(block.buffer, block.byteOffset, block.byteLength / 4);
-  const status = native.fl_submit_block!(block, doorbell) as number;
-  if (status !== nativeStatus.ok) return Promise.resolve(status);
   // A threadsafe callback does not keep the event loop alive; a pending call has to.
-  if (waiting.size === 0) keepAlive = setInterval(() => {}, 1 << 30);
-  return new Promise((resolve) => waiting.set(words, resolve));
+  if (waiting.size === 0) keepAlive = setInterval(answer, 1000);
+  return new Promise((resolve) => {
+    const one = { native, resolve, submitted: false };
+    waiting.set(handle, one);
+    submit(handle, one);
+  });
 }
 
 /** Bun, or null elsewhere. */
@@ -166,6 +181,8 @@ export const bun: Runtime | null = "Bun" in globalThis
       view.byteLength === 0 ? 0n : BigInt(ffi().ptr(view)),
     createCallback,
     runBlock,
+    // bun:ffi refuses more.
+    argumentsMax: 32,
     addressOf: (pointer: unknown): bigint => BigInt(pointer as number),
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>

@@ -136,10 +136,10 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
         addressOfPointer: { name: "fl_identity", parameters: ["pointer"], result: "u64" },
         pointerOfAddress: { name: "fl_identity", parameters: ["u64"], result: "pointer" },
         addressOfBuffer: { name: "fl_identity", parameters: ["buffer"], result: "u64" },
-        callBlockElsewhere: {
-          name: "fl_call_block",
-          parameters: ["buffer"],
-          result: "i32",
+        runBlockElsewhere: {
+          name: "fl_block_run",
+          parameters: ["u64"],
+          result: "void",
           nonblocking: true,
         },
         pointerOfBuffer: { name: "fl_identity", parameters: ["buffer"], result: "pointer" },
@@ -154,8 +154,9 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
     addressOfBuffer: (view: ArrayBufferView, native: NativeFunctions): bigint =>
       native.addressOfBuffer!(view) as bigint,
     createCallback,
-    runBlock: (block: Uint8Array, native: NativeFunctions): Promise<number> =>
-      native.callBlockElsewhere!(block) as Promise<number>,
+    runBlock: (handle: bigint, native: NativeFunctions): Promise<void> =>
+      native.runBlockElsewhere!(handle) as Promise<void>,
+    argumentsMax: Infinity,
     addressOf: (pointer: unknown, native: NativeFunctions): bigint =>
       native.addressOfPointer!(pointer) as bigint,
     pointerFrom: (address: bigint, native: NativeFunctions): unknown =>

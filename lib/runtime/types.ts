@@ -89,8 +89,10 @@ export interface Runtime {
     body: CFunction,
     native: NativeFunctions,
   ): NativeCallback;
-  /** Runs a call block on another thread; the status that `fl_call_block` gives. */
-  runBlock(block: Uint8Array, native: NativeFunctions): Promise<number>;
+  /** Runs an opened block on another thread; settles when it has run. */
+  runBlock(handle: bigint, native: NativeFunctions): Promise<void>;
+  /** How many arguments a bound function can take. */
+  readonly argumentsMax: number;
   /** The address of a pointer value of this runtime. */
   addressOf(pointer: unknown, native: NativeFunctions): bigint;
   /** The runtime's own pointer value for an address, null for 0. */

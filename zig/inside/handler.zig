@@ -71,7 +71,7 @@ fn recover(
     const guard = thread.local.guard;
     if (guard == 0 or guard & trampoline.ThreadLocal.barrier_bit != 0) return false;
     if (thread.record == 0) return false;
-    const call = runningCall(thread, guard) orelse return false;
+    const call = runningCall(thread, guard, frame.instructionPointer()) orelse return false;
     const slot = call.slot;
     if (slot.propagates()) return false;
     const raised = !synchronous and raisedByCall(slot, signal, info, frame);
@@ -107,7 +107,7 @@ const Call = struct { slot: *const trampoline.Slot, index: u32 };
 /// The call whose recovery frame is at `guard`, if the frame is still whole. The word below it is
 /// the guarded function's return address, the first thing that a buffer overrun on the stack
 /// destroys.
-fn runningCall(thread: *const threads.Thread, guard: u64) ?Call {
+fn runningCall(thread: *const threads.Thread, guard: u64, ip: u64) ?Call {
     if (guard % 16 != 0) return null;
     if (thread.stack_high != 0) {
         if (guard < thread.stack_low) return null;
@@ -118,6 +118,7 @@ fn runningCall(thread: *const threads.Thread, guard: u64) ?Call {
     const index = trampoline.slotIndex(address) orelse abi.slot_of_block;
     if (index == abi.slot_of_block and (address == 0 or address != thread.block_slot)) return null;
     const slot: *const trampoline.Slot = @ptrFromInt(address);
+    if (trampoline.isCallSite(ip)) return .{ .slot = slot, .index = index };
     const expected = trampoline.returnAddress(slot, index < trampoline.first_stack_slot);
     const below = trampoline.probeLoad(guard - expected.distance) orelse return null;
     return if (below == expected.value) .{ .slot = slot, .index = index } else null;

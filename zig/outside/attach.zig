@@ -11,6 +11,7 @@ const engine_code = @import("engine_code.zig");
 const host = @import("host.zig");
 const lock = @import("lock.zig");
 const barriers = @import("barriers.zig");
+const blocks = @import("blocks.zig");
 const slots = @import("slots.zig");
 
 /// Bun's crash handler faults in itself on 16 KiB and works on 32; AMX state alone can take 11.
@@ -163,6 +164,7 @@ fn threadEnded(data: ?*anyopaque) callconv(.c) void {
     thread.local.* = .{ .guard = 0, .record = 0 };
     slots.releaseHeld(thread);
     barriers.closeOwned(thread.key);
+    blocks.orphan(thread.key);
     freeAlternateStack(thread);
     lock.acquire();
     defer lock.release();

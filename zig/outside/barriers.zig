@@ -51,11 +51,14 @@ fn vacant() ?u32 {
     for (table, 0..) |*barrier, index| {
         if (barrier.target == 0) return @intCast(index);
         if (closed_at[index] == 0) continue;
-        if (oldest == null or closed_at[index] -% closings < closed_at[oldest.?] -% closings) {
-            oldest = @intCast(index);
-        }
+        if (oldest == null or age(index) > age(oldest.?)) oldest = @intCast(index);
     }
     return oldest;
+}
+
+/// Closings since this one was closed.
+fn age(index: usize) u32 {
+    return closings -% closed_at[index];
 }
 
 fn indexOf(address: u64) ?u32 {
@@ -94,16 +97,23 @@ pub fn closeOwned(key: u64) void {
     }
 }
 
-/// A callback was reached from a thread that does not own it. Its owner learns at the end of the
-/// guarded call that it is in, or of its next one.
+/// A callback was reached from a thread that does not own it. The guarded call of this thread that
+/// led here is told; on a thread without one, the owner's, if it is in a guarded call.
 fn foreignCallback(barrier: *const trampoline.Barrier) callconv(.c) void {
+    if (threads.current()) |thread| {
+        if (thread.local.guard != 0) return tell(thread);
+    }
     const key = @atomicLoad(u64, &barrier.owner, .acquire);
     if (key == 0) return;
     lock.acquire();
     defer lock.release();
     const owner = threads.find(key) orelse return;
-    if (owner.record == 0) return;
-    const record: *abi.ThreadRecord = @ptrFromInt(owner.record);
+    if (owner.local.guard != 0) tell(owner);
+}
+
+fn tell(thread: *const threads.Thread) void {
+    if (thread.record == 0) return;
+    const record: *abi.ThreadRecord = @ptrFromInt(thread.record);
     _ = @cmpxchgStrong(abi.Pending, &record.pending, .none, .foreign, .release, .monotonic);
 }
 

@@ -26,25 +26,31 @@ comptime {
 }
 
 /// Makes the call on the running thread, which is attached if it is not yet.
-pub fn run(block: *abi.CallBlock) abi.Status {
+pub fn run(block: *abi.CallBlock) void {
+    block.status = execute(block);
+}
+
+fn execute(block: *abi.CallBlock) abi.Status {
     const thread = threads.current() orelse switch (attach.attach(null)) {
         .ok => threads.current().?,
         else => |status| return status,
     };
     const status = install.install(block.caught | block.raised);
     if (status != .ok) return status;
-    const local = thread.local;
-    const record = thread.record;
-    const local_record = local.record;
+    const own = thread.record == 0;
+    if (own) {
+        thread.record = @intFromPtr(&block.record);
+        thread.local.record = thread.record;
+    }
     const block_slot = thread.block_slot;
-    thread.record = @intFromPtr(&block.record);
-    local.record = thread.record;
     thread.block_slot = @intFromPtr(&block.entry);
     block.entry = block.target;
     block.slot_stack_bytes = block.stack_bytes;
     trampoline.callRegisters(block);
     thread.block_slot = block_slot;
-    local.record = local_record;
-    thread.record = record;
+    if (own) {
+        thread.local.record = 0;
+        thread.record = 0;
+    }
     return .ok;
 }

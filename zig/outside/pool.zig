@@ -6,18 +6,16 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const threads = @import("../inside/threads.zig");
-const calls = @import("calls.zig");
+const blocks = @import("blocks.zig");
 const host = @import("host.zig");
 const lock = @import("lock.zig");
 
 const workers_max = 32;
 
 const Job = struct {
-    block: *abi.CallBlock,
+    block: *blocks.Block,
     /// A function that wakes the JavaScript thread, from any thread.
     doorbell: *const fn () callconv(.c) void,
-    /// Thread-table key of that thread, which may end first.
-    owner: u64,
 };
 
 var queue: [4096]Job = undefined;
@@ -29,9 +27,8 @@ var workers: u32 = 0;
 /// Changes with every job, so that a worker can sleep until it does.
 var signal: u32 = 0;
 
-/// Queues a block. Its memory, and what its arguments point to, must stay until it is done.
-pub fn submit(block: *abi.CallBlock, doorbell: u64) abi.Status {
-    const thread = threads.current() orelse return .invalid_argument;
+/// Queues a block. What its arguments point to must stay until it is done.
+pub fn submit(block: *blocks.Block, doorbell: u64) abi.Status {
     lock.acquire();
     if (added - taken == queue.len) {
         lock.release();
@@ -40,7 +37,6 @@ pub fn submit(block: *abi.CallBlock, doorbell: u64) abi.Status {
     queue[added % queue.len] = .{
         .block = block,
         .doorbell = @ptrFromInt(doorbell),
-        .owner = thread.key,
     };
     added += 1;
     const waiting = added - taken;
@@ -86,7 +82,7 @@ fn work(_: ?*anyopaque) callconv(.c) ?*anyopaque {
     while (true) {
         const seen = @atomicLoad(u32, &signal, .acquire);
         if (next()) |job| {
-            finish(job, calls.run(job.block));
+            finish(job);
             continue;
         }
         _ = @atomicRmw(u32, &idle, .Add, 1, .monotonic);
@@ -95,12 +91,10 @@ fn work(_: ?*anyopaque) callconv(.c) ?*anyopaque {
     }
 }
 
-fn finish(job: Job, status: abi.Status) void {
+fn finish(job: Job) void {
+    const owner = blocks.run(job.block) orelse return;
     lock.acquire();
     defer lock.release();
-    // The block and the doorbell die with their thread, which takes this lock when it ends.
-    if (threads.find(job.owner) == null) return;
-    const done: u32 = if (status == .ok) 1 else 2;
-    @atomicStore(u32, &job.block.done, done, .release);
-    job.doorbell();
+    // The doorbell dies with its thread, which takes this lock when it ends.
+    if (threads.find(owner) != null) job.doorbell();
 }

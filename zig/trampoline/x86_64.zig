@@ -135,8 +135,8 @@ comptime {
     asm (
         \\.text
         \\.p2align 6, 0xcc
-        \\.globl fl_body, fl_return
-        \\.hidden fl_body, fl_return
+        \\.globl fl_body, fl_call, fl_return
+        \\.hidden fl_body, fl_call, fl_return
         \\.type fl_body, @function
         \\fl_body:
         \\  .cfi_startproc
@@ -173,6 +173,7 @@ comptime {
         \\  movq %r12, (%rsp)
         \\  movq %rsp, %fs:(%rbx)
         \\  movl $8, %eax
+        \\fl_call:
         \\  callq *(%r11)
         \\fl_return:
         \\  movq %r12, %fs:(%rbx)
@@ -400,6 +401,7 @@ pub extern var fl_slots: [slots_max]Slot;
 pub extern var fl_tls_offset: u64;
 
 extern fn fl_thunks() callconv(.c) void;
+extern fn fl_call() callconv(.c) void;
 extern fn fl_return() callconv(.c) void;
 extern fn fl_landing() callconv(.c) void;
 extern fn fl_closed() callconv(.c) void;
@@ -417,6 +419,12 @@ pub fn slotIndex(slot: u64) ?u32 {
     if (slot < base or slot >= base + @sizeOf(@TypeOf(fl_slots))) return null;
     if ((slot - base) % @sizeOf(Slot) != 0) return null;
     return @intCast((slot - base) / @sizeOf(Slot));
+}
+
+/// Whether `ip` is the instruction that calls a guarded function. It faults itself, with nothing
+/// pushed, when the function's address is not canonical.
+pub fn isCallSite(ip: u64) bool {
+    return ip == @intFromPtr(&fl_call) or ip == stack.callSite();
 }
 
 /// The word that lies below a recovery frame while its call runs, and how far below. `slot` is the

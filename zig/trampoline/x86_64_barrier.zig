@@ -111,6 +111,8 @@ comptime {
         \\  callq *(%r11)
         \\  movq %r12, %fs:(%rbx)
         \\  ldmxcsr -24(%rbp)
+        // JavaScript's remainders leave sticky x87 flags, which the library may have unmasked.
+        \\  fnclex
         \\  fldcw -20(%rbp)
         \\  movq -8(%rbp), %rbx
         \\  movq -16(%rbp), %r12

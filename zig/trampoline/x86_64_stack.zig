@@ -43,8 +43,8 @@ comptime {
         // As fl_body, with the stack arguments copied below the recovery frame. The callee keeps
         // r13, which holds the frame's address.
         \\.p2align 6, 0xcc
-        \\.globl fl_stack_body, fl_stack_return
-        \\.hidden fl_stack_body, fl_stack_return
+        \\.globl fl_stack_body, fl_stack_call, fl_stack_return
+        \\.hidden fl_stack_body, fl_stack_call, fl_stack_return
         \\.type fl_stack_body, @function
         \\fl_stack_body:
         \\  .cfi_startproc
@@ -90,6 +90,7 @@ comptime {
         \\  movq %r12, (%r13)
         \\  movq %r13, %fs:(%rbx)
         \\  movl $8, %eax
+        \\fl_stack_call:
         \\  callq *(%r11)
         \\fl_stack_return:
         \\  movq %r12, %fs:(%rbx)
@@ -198,6 +199,7 @@ comptime {
 }
 
 extern fn fl_stack_thunks() callconv(.c) void;
+extern fn fl_stack_call() callconv(.c) void;
 extern fn fl_stack_return() callconv(.c) void;
 extern fn fl_call_registers(block: *anyopaque) callconv(.c) void;
 extern fn fl_jump(guard: u64, offset: u64) callconv(.c) noreturn;
@@ -205,6 +207,10 @@ extern fn fl_jump(guard: u64, offset: u64) callconv(.c) noreturn;
 pub fn stackThunkAddress(index: u32) u64 {
     assert(index < stack_thunks_max);
     return @intFromPtr(&fl_stack_thunks) + 16 * @as(u64, index);
+}
+
+pub fn callSite() u64 {
+    return @intFromPtr(&fl_stack_call);
 }
 
 pub fn stackReturnAddress() u64 {
