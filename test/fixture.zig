@@ -132,6 +132,12 @@ comptime {
         \\FX_FUNCTION fx_hlt
         \\  hlt
         \\  ret
+        // f64 fx_float_divide(u32 mxcsr, f64 a, f64 b), with these exceptions unmasked.
+        \\FX_FUNCTION fx_float_divide
+        \\  movl %edi, -8(%rsp)
+        \\  ldmxcsr -8(%rsp)
+        \\  divsd %xmm1, %xmm0
+        \\  ret
         // void fx_dirty_fault(u64 address): spoils every callee-saved register, the direction flag,
         // the x87 stack and the vectors, then faults.
         \\FX_FUNCTION fx_dirty_fault

@@ -76,6 +76,21 @@ test("H42 dlopen() undoes changes that the faulting function made to the control
   assert.deepEqual(seen, [0x5f80, 0x27f]);
 });
 
+test("H5 dlopen() catches an unmasked float division, twice in a row, and masks it again", () => {
+  const { fx_float_divide } = dlopen(fixturePath, {
+    fx_float_divide: { parameters: ["u32", "f64", "f64"], result: "f64" },
+  }).symbols;
+  const divideUnmasked = mxcsrDefault & ~0x200;
+  for (let round = 0; round < 2; round++) {
+    const { info } = exceptionOf(() => fx_float_divide(divideUnmasked, 1, 0));
+    assert.deepEqual([info.signal, info.code, info.type], ["SIGFPE", "FPE_FLTDIV", "arithmetic"]);
+    assert.equal(info.address, info.instructionPointer);
+    assert.deepEqual(control(), [mxcsrDefault, x87Default]);
+  }
+  assert.equal(fx_float_divide(mxcsrDefault, 1, 0), Infinity);
+  assert.equal(1 / Number(symbols.fx_echo_f64(0)), Infinity);
+});
+
 /** A loop that both runtimes compile, with all that callee-saved registers can hold. */
 function hotLoop(seed: number): number[] {
   let [a, b, c, d, e, f, g] = [seed, 1.5, -2, 3, 0.25, 7, 1];

@@ -9,7 +9,7 @@ import { assertNoGrowth, type Bounds, childResult, type Growth } from "./child_p
 import { runtimeName } from "./support.ts";
 
 describe("a guarded call", () => {
-  test("leaks nothing over a million faults", async () => {
+  test("H41 leaks nothing over a million faults", async () => {
     assertNoGrowth(await childResult<Growth>("million", ["1000000"], { timeoutMs: 120_000 }));
   });
 });
