@@ -85,6 +85,74 @@ pub const ThreadLocal = extern struct {
     pub const barrier_bit = 1;
 };
 
+/// The start of both bodies: the recovery frame but for its guard, and the TLS offset in rbx. A
+/// jump to 3 follows where the offset has to be resolved at each call.
+pub const enter =
+    \\  pushq %rbp
+    \\  .cfi_def_cfa_offset 16
+    \\  .cfi_offset %rbp, -16
+    \\  pushq %rbx
+    \\  .cfi_def_cfa_offset 24
+    \\  .cfi_offset %rbx, -24
+    \\  pushq %r12
+    \\  .cfi_def_cfa_offset 32
+    \\  .cfi_offset %r12, -32
+    \\  pushq %r13
+    \\  .cfi_def_cfa_offset 40
+    \\  .cfi_offset %r13, -40
+    \\  pushq %r14
+    \\  .cfi_def_cfa_offset 48
+    \\  .cfi_offset %r14, -48
+    \\  pushq %r15
+    \\  .cfi_def_cfa_offset 56
+    \\  .cfi_offset %r15, -56
+    \\  movq fl_tls_offset(%rip), %rbx
+    \\  subq $24, %rsp
+    \\  .cfi_def_cfa_offset 80
+    \\  stmxcsr 16(%rsp)
+    \\  fnstcw 20(%rsp)
+    \\  movq %r11, 8(%rsp)
+    \\  testq %rbx, %rbx
+    \\  jz 3f
+;
+
+/// Argument registers and r11 to 184 bytes at rsp, and back.
+const save_arguments =
+    \\  movups %xmm0, (%rsp)
+    \\  movups %xmm1, 16(%rsp)
+    \\  movups %xmm2, 32(%rsp)
+    \\  movups %xmm3, 48(%rsp)
+    \\  movups %xmm4, 64(%rsp)
+    \\  movups %xmm5, 80(%rsp)
+    \\  movups %xmm6, 96(%rsp)
+    \\  movups %xmm7, 112(%rsp)
+    \\  movq %rdi, 128(%rsp)
+    \\  movq %rsi, 136(%rsp)
+    \\  movq %rdx, 144(%rsp)
+    \\  movq %rcx, 152(%rsp)
+    \\  movq %r8, 160(%rsp)
+    \\  movq %r9, 168(%rsp)
+    \\  movq %r11, 176(%rsp)
+;
+
+const restore_arguments =
+    \\  movups (%rsp), %xmm0
+    \\  movups 16(%rsp), %xmm1
+    \\  movups 32(%rsp), %xmm2
+    \\  movups 48(%rsp), %xmm3
+    \\  movups 64(%rsp), %xmm4
+    \\  movups 80(%rsp), %xmm5
+    \\  movups 96(%rsp), %xmm6
+    \\  movups 112(%rsp), %xmm7
+    \\  movq 128(%rsp), %rdi
+    \\  movq 136(%rsp), %rsi
+    \\  movq 144(%rsp), %rdx
+    \\  movq 152(%rsp), %rcx
+    \\  movq 160(%rsp), %r8
+    \\  movq 168(%rsp), %r9
+    \\  movq 176(%rsp), %r11
+;
+
 comptime {
     asm (
         \\.section .tbss,"awT",@nobits
@@ -140,32 +208,7 @@ comptime {
         \\.type fl_body, @function
         \\fl_body:
         \\  .cfi_startproc
-        \\  pushq %rbp
-        \\  .cfi_def_cfa_offset 16
-        \\  .cfi_offset %rbp, -16
-        \\  pushq %rbx
-        \\  .cfi_def_cfa_offset 24
-        \\  .cfi_offset %rbx, -24
-        \\  pushq %r12
-        \\  .cfi_def_cfa_offset 32
-        \\  .cfi_offset %r12, -32
-        \\  pushq %r13
-        \\  .cfi_def_cfa_offset 40
-        \\  .cfi_offset %r13, -40
-        \\  pushq %r14
-        \\  .cfi_def_cfa_offset 48
-        \\  .cfi_offset %r14, -48
-        \\  pushq %r15
-        \\  .cfi_def_cfa_offset 56
-        \\  .cfi_offset %r15, -56
-        \\  movq fl_tls_offset(%rip), %rbx
-        \\  subq $24, %rsp
-        \\  .cfi_def_cfa_offset 80
-        \\  stmxcsr 16(%rsp)
-        \\  fnstcw 20(%rsp)
-        \\  movq %r11, 8(%rsp)
-        \\  testq %rbx, %rbx
-        \\  jz 3f
+    ++ "\n" ++ enter ++ "\n" ++
         // The enclosing guard stays in a register across the call, which the callee keeps: read
         // back from the stack it would make each call wait for the stores of the one before.
         \\1:
@@ -273,38 +316,10 @@ comptime {
         \\  .cfi_startproc
         \\  subq $200, %rsp
         \\  .cfi_def_cfa_offset 208
-        \\  movups %xmm0, (%rsp)
-        \\  movups %xmm1, 16(%rsp)
-        \\  movups %xmm2, 32(%rsp)
-        \\  movups %xmm3, 48(%rsp)
-        \\  movups %xmm4, 64(%rsp)
-        \\  movups %xmm5, 80(%rsp)
-        \\  movups %xmm6, 96(%rsp)
-        \\  movups %xmm7, 112(%rsp)
-        \\  movq %rdi, 128(%rsp)
-        \\  movq %rsi, 136(%rsp)
-        \\  movq %rdx, 144(%rsp)
-        \\  movq %rcx, 152(%rsp)
-        \\  movq %r8, 160(%rsp)
-        \\  movq %r9, 168(%rsp)
-        \\  movq %r11, 176(%rsp)
+    ++ "\n" ++ save_arguments ++ "\n" ++
         \\  movq %r11, %rdi
         \\  call fl_arm_slot
-        \\  movups (%rsp), %xmm0
-        \\  movups 16(%rsp), %xmm1
-        \\  movups 32(%rsp), %xmm2
-        \\  movups 48(%rsp), %xmm3
-        \\  movups 64(%rsp), %xmm4
-        \\  movups 80(%rsp), %xmm5
-        \\  movups 96(%rsp), %xmm6
-        \\  movups 112(%rsp), %xmm7
-        \\  movq 128(%rsp), %rdi
-        \\  movq 136(%rsp), %rsi
-        \\  movq 144(%rsp), %rdx
-        \\  movq 152(%rsp), %rcx
-        \\  movq 160(%rsp), %r8
-        \\  movq 168(%rsp), %r9
-        \\  movq 176(%rsp), %r11
+    ++ "\n" ++ restore_arguments ++ "\n" ++
         \\  addq $200, %rsp
         \\  .cfi_def_cfa_offset 8
         \\  movl $8, %eax
@@ -328,38 +343,10 @@ comptime {
         \\  .cfi_startproc
         \\  subq $184, %rsp
         \\  .cfi_def_cfa_offset 192
-        \\  movaps %xmm0, 0(%rsp)
-        \\  movaps %xmm1, 16(%rsp)
-        \\  movaps %xmm2, 32(%rsp)
-        \\  movaps %xmm3, 48(%rsp)
-        \\  movaps %xmm4, 64(%rsp)
-        \\  movaps %xmm5, 80(%rsp)
-        \\  movaps %xmm6, 96(%rsp)
-        \\  movaps %xmm7, 112(%rsp)
-        \\  movq %rdi, 128(%rsp)
-        \\  movq %rsi, 136(%rsp)
-        \\  movq %rdx, 144(%rsp)
-        \\  movq %rcx, 152(%rsp)
-        \\  movq %r8, 160(%rsp)
-        \\  movq %r9, 168(%rsp)
-        \\  movq %r11, 176(%rsp)
+    ++ "\n" ++ save_arguments ++ "\n" ++
         \\  leaq fl_thread_local@tlsdesc(%rip), %rax
         \\  call *fl_thread_local@tlscall(%rax)
-        \\  movaps 0(%rsp), %xmm0
-        \\  movaps 16(%rsp), %xmm1
-        \\  movaps 32(%rsp), %xmm2
-        \\  movaps 48(%rsp), %xmm3
-        \\  movaps 64(%rsp), %xmm4
-        \\  movaps 80(%rsp), %xmm5
-        \\  movaps 96(%rsp), %xmm6
-        \\  movaps 112(%rsp), %xmm7
-        \\  movq 128(%rsp), %rdi
-        \\  movq 136(%rsp), %rsi
-        \\  movq 144(%rsp), %rdx
-        \\  movq 152(%rsp), %rcx
-        \\  movq 160(%rsp), %r8
-        \\  movq 168(%rsp), %r9
-        \\  movq 176(%rsp), %r11
+    ++ "\n" ++ restore_arguments ++ "\n" ++
         \\  addq $184, %rsp
         \\  .cfi_def_cfa_offset 8
         \\  ret

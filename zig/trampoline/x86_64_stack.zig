@@ -5,6 +5,7 @@
 //! stacks stay intact. How many bytes is in the slot.
 
 const std = @import("std");
+const x86_64 = @import("x86_64.zig");
 const assert = std.debug.assert;
 
 pub const stack_thunks_max = 256;
@@ -48,32 +49,7 @@ comptime {
         \\.type fl_stack_body, @function
         \\fl_stack_body:
         \\  .cfi_startproc
-        \\  pushq %rbp
-        \\  .cfi_def_cfa_offset 16
-        \\  .cfi_offset %rbp, -16
-        \\  pushq %rbx
-        \\  .cfi_def_cfa_offset 24
-        \\  .cfi_offset %rbx, -24
-        \\  pushq %r12
-        \\  .cfi_def_cfa_offset 32
-        \\  .cfi_offset %r12, -32
-        \\  pushq %r13
-        \\  .cfi_def_cfa_offset 40
-        \\  .cfi_offset %r13, -40
-        \\  pushq %r14
-        \\  .cfi_def_cfa_offset 48
-        \\  .cfi_offset %r14, -48
-        \\  pushq %r15
-        \\  .cfi_def_cfa_offset 56
-        \\  .cfi_offset %r15, -56
-        \\  movq fl_tls_offset(%rip), %rbx
-        \\  subq $24, %rsp
-        \\  .cfi_def_cfa_offset 80
-        \\  stmxcsr 16(%rsp)
-        \\  fnstcw 20(%rsp)
-        \\  movq %r11, 8(%rsp)
-        \\  testq %rbx, %rbx
-        \\  jz 3f
+    ++ "\n" ++ x86_64.enter ++ "\n" ++
         \\1:
         \\  movq %rsp, %r13
         \\  .cfi_def_cfa %r13, 80
