@@ -43,18 +43,38 @@ comptime {
         \\.size fl_restorer, . - fl_restorer
         //
         // Reads that may fault inside the handler; it resumes them at their end.
-        // u64 fl_probe_copy(to, from, length): bytes that could not be copied.
+        // u64 fl_probe_copy(to, from, length): bytes that could not be copied. Vectors first; where
+        // one reaches into memory that is not there, its bytes one by one up to the last that is.
         \\.p2align 4, 0xcc
-        \\.globl fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
-        \\.hidden fl_probe_copy, fl_probe_copy_fault, fl_probe_copy_end
+        \\.globl fl_probe_copy, fl_probe_copy_vector, fl_probe_copy_bytes
+        \\.hidden fl_probe_copy, fl_probe_copy_vector, fl_probe_copy_bytes
+        \\.globl fl_probe_copy_byte, fl_probe_copy_end
+        \\.hidden fl_probe_copy_byte, fl_probe_copy_end
         \\.type fl_probe_copy, @function
         \\fl_probe_copy:
         \\  .cfi_startproc
-        \\  movq %rdx, %rcx
-        \\fl_probe_copy_fault:
-        \\  rep movsb
+        \\1:
+        \\  cmpq $16, %rdx
+        \\  jb fl_probe_copy_bytes
+        \\fl_probe_copy_vector:
+        \\  movups (%rsi), %xmm0
+        \\  movups %xmm0, (%rdi)
+        \\  addq $16, %rsi
+        \\  addq $16, %rdi
+        \\  subq $16, %rdx
+        \\  jmp 1b
+        \\fl_probe_copy_bytes:
+        \\  testq %rdx, %rdx
+        \\  jz fl_probe_copy_end
+        \\fl_probe_copy_byte:
+        \\  movb (%rsi), %al
+        \\  movb %al, (%rdi)
+        \\  incq %rsi
+        \\  incq %rdi
+        \\  decq %rdx
+        \\  jmp fl_probe_copy_bytes
         \\fl_probe_copy_end:
-        \\  movq %rcx, %rax
+        \\  movq %rdx, %rax
         \\  ret
         \\  .cfi_endproc
         \\.size fl_probe_copy, . - fl_probe_copy
@@ -101,7 +121,9 @@ comptime {
 extern fn fl_handler() callconv(.c) void;
 extern fn fl_restorer() callconv(.c) void;
 extern fn fl_probe_copy(to: u64, from: u64, length: u64) callconv(.c) u64;
-extern fn fl_probe_copy_fault() callconv(.c) void;
+extern fn fl_probe_copy_vector() callconv(.c) void;
+extern fn fl_probe_copy_bytes() callconv(.c) void;
+extern fn fl_probe_copy_byte() callconv(.c) void;
 extern fn fl_probe_copy_end() callconv(.c) void;
 extern fn fl_probe_load(from: u64, to: *u64) callconv(.c) u64;
 extern fn fl_probe_load_fault() callconv(.c) void;
@@ -136,7 +158,8 @@ pub fn probePages(first: u64, last: u64) bool {
 
 /// Where an interrupted probe has to resume, or null when `ip` is not in one.
 pub fn fixup(ip: u64) ?u64 {
-    if (ip == @intFromPtr(&fl_probe_copy_fault)) return @intFromPtr(&fl_probe_copy_end);
+    if (ip == @intFromPtr(&fl_probe_copy_vector)) return @intFromPtr(&fl_probe_copy_bytes);
+    if (ip == @intFromPtr(&fl_probe_copy_byte)) return @intFromPtr(&fl_probe_copy_end);
     if (ip == @intFromPtr(&fl_probe_load_fault)) return @intFromPtr(&fl_probe_load_end);
     if (ip == @intFromPtr(&fl_probe_pages_fault)) return @intFromPtr(&fl_probe_pages_end);
     return null;
