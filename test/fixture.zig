@@ -421,13 +421,6 @@ export fn fx_kernel_floor(count: u32) f64 {
     _ = fx_set_disposition(11, &old);
     return end - start;
 }
-/// The same for a call through `function`: nanoseconds for `count` calls with `argument`.
-export fn fx_time_calls(function: u64, argument: u64, count: u32) f64 {
-    const call: *const fn (u64) callconv(.c) u64 = @ptrFromInt(function);
-    const start = now();
-    for (0..count) |_| _ = call(argument);
-    return now() - start;
-}
 fn now() f64 {
     var time: linux.timespec = undefined;
     _ = linux.clock_gettime(.MONOTONIC, &time);

@@ -25,8 +25,8 @@ interface Churn extends Growth {
 }
 
 /**
- * Both runtimes keep memory of ended Workers for the next ones, so that these bounds are wide. A leak
- * of one mapping a Worker would be 150 and more; alternate stacks are counted to the last.
+ * Both runtimes keep memory of ended Workers for the next ones, so that these bounds are wide. A
+ * leak of one mapping a Worker would be 150 and more; alternate stacks are counted to the last.
  */
 const bounds: Bounds = { residentMibMax: 128, mapsMax: 120 };
 
