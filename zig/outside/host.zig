@@ -110,3 +110,71 @@ pub fn visitProgram(visit: *const fn (*const LoadedObject) void) void {
     };
     _ = iterate(Once.call, @ptrCast(@constCast(visit)));
 }
+
+/// `struct dl_find_object` of glibc 2.35 and later.
+const FoundObject = extern struct {
+    flags: u64 = 0,
+    start: u64 = 0,
+    end: u64 = 0,
+    link_map: u64 = 0,
+    frame_header: u64 = 0,
+    _reserved: [7]u64 = @splat(0),
+};
+
+const FindObject = fn (u64, *FoundObject) callconv(.c) i32;
+var find_object: ?*const FindObject = null;
+
+/// Looks the function up that `frameHeader` needs: looking up takes the loader's lock.
+pub fn prepareFrames() void {
+    find_object = function(FindObject, "_dl_find_object");
+}
+
+/// Address of the .eh_frame_hdr of whatever is loaded at `address`. By the one function that takes
+/// no lock: an exception may have left the loader's taken.
+pub fn frameHeader(address: u64) ?u64 {
+    const find = find_object orelse return null;
+    var found: FoundObject = .{};
+    if (find(address, &found) != 0 or found.frame_header == 0) return null;
+    return found.frame_header;
+}
+
+/// A function's address and size, looked up in `handle` (null: as the program itself would).
+pub fn extent(handle: ?*anyopaque, name: [*:0]const u8) ?struct { u64, u64 } {
+    const lookup = dlsym orelse return null;
+    const locate = function(
+        fn (*const anyopaque, *SymbolInfo, *?*const std.elf.Elf64.Sym, i32) callconv(.c) i32,
+        "dladdr1",
+    ) orelse return null;
+    const address = lookup(handle, name) orelse return null;
+    var info: SymbolInfo = .{};
+    var symbol: ?*const std.elf.Elf64.Sym = null;
+    const with_symbol = 1; // RTLD_DL_SYMENT
+    if (locate(address, &info, &symbol, with_symbol) == 0) return null;
+    const size = (symbol orelse return null).size;
+    return if (size == 0) null else .{ @intFromPtr(address), size };
+}
+
+/// A library that is loaded already.
+pub fn loaded(name: [*:0]const u8) ?*anyopaque {
+    const open = dlopen orelse return null;
+    return open(name, rtld_now | rtld_noload);
+}
+
+/// The code of the object that holds a function: its file's name and the range of its pages.
+pub fn codeAround(name: [*:0]const u8) ?struct { u64, u64 } {
+    const locate = function(
+        fn (*const anyopaque, *SymbolInfo) callconv(.c) i32,
+        "dladdr",
+    ) orelse return null;
+    const lookup = dlsym orelse return null;
+    const address = lookup(null, name) orelse return null;
+    var info: SymbolInfo = .{};
+    if (locate(address, &info) == 0 or info.base == 0) return null;
+    const header: *const std.elf.Elf64.Ehdr = @ptrFromInt(info.base);
+    const programs: [*]const std.elf.Elf64.Phdr = @ptrFromInt(info.base + header.phoff);
+    for (programs[0..header.phnum]) |*program| {
+        if (program.type != .LOAD or !program.flags.X) continue;
+        return .{ info.base + program.vaddr, info.base + program.vaddr + program.memsz };
+    }
+    return null;
+}
