@@ -328,6 +328,7 @@ test {
     _ = @import("inside/handler.zig");
     _ = @import("guarded_call_test.zig");
     _ = @import("outside/engine_code.zig");
+    _ = @import("outside/exports.zig");
     _ = @import("outside/maps.zig");
     _ = @import("inside/suspects.zig");
     _ = memory;

@@ -129,29 +129,33 @@ pub fn prepareFrames() void {
     find_object = function(FindObject, "_dl_find_object");
 }
 
-/// Address of the .eh_frame_hdr of whatever is loaded at `address`. By the one function that takes
+/// Address of the .eh_frame_hdr of whatever is loaded at `code`. By the one function that takes
 /// no lock: an exception may have left the loader's taken.
-pub fn frameHeader(address: u64) ?u64 {
+pub fn frameHeader(code: u64) ?u64 {
     const find = find_object orelse return null;
     var found: FoundObject = .{};
-    if (find(address, &found) != 0 or found.frame_header == 0) return null;
+    if (find(code, &found) != 0 or found.frame_header == 0) return null;
     return found.frame_header;
 }
 
-/// A function's address and size, looked up in `handle` (null: as the program itself would).
-pub fn extent(handle: ?*anyopaque, name: [*:0]const u8) ?struct { u64, u64 } {
+/// Where the program itself would find a function.
+pub fn address(name: [*:0]const u8) ?u64 {
     const lookup = dlsym orelse return null;
+    return @intFromPtr(lookup(null, name) orelse return null);
+}
+
+/// Start and size of the exported function at `place`. Slow: it goes through all symbols.
+pub fn extent(place: u64) ?struct { u64, u64 } {
     const locate = function(
-        fn (*const anyopaque, *SymbolInfo, *?*const std.elf.Elf64.Sym, i32) callconv(.c) i32,
+        fn (u64, *SymbolInfo, *?*const std.elf.Elf64.Sym, i32) callconv(.c) i32,
         "dladdr1",
     ) orelse return null;
-    const address = lookup(handle, name) orelse return null;
     var info: SymbolInfo = .{};
     var symbol: ?*const std.elf.Elf64.Sym = null;
     const with_symbol = 1; // RTLD_DL_SYMENT
-    if (locate(address, &info, &symbol, with_symbol) == 0) return null;
+    if (locate(place, &info, &symbol, with_symbol) == 0) return null;
     const size = (symbol orelse return null).size;
-    return if (size == 0) null else .{ @intFromPtr(address), size };
+    return if (size == 0 or info.address != place) null else .{ place, size };
 }
 
 /// A library that is loaded already.
@@ -166,10 +170,9 @@ pub fn codeAround(name: [*:0]const u8) ?struct { u64, u64 } {
         fn (*const anyopaque, *SymbolInfo) callconv(.c) i32,
         "dladdr",
     ) orelse return null;
-    const lookup = dlsym orelse return null;
-    const address = lookup(null, name) orelse return null;
+    const place = address(name) orelse return null;
     var info: SymbolInfo = .{};
-    if (locate(address, &info) == 0 or info.base == 0) return null;
+    if (locate(@ptrFromInt(place), &info) == 0 or info.base == 0) return null;
     const header: *const std.elf.Elf64.Ehdr = @ptrFromInt(info.base);
     const programs: [*]const std.elf.Elf64.Phdr = @ptrFromInt(info.base + header.phoff);
     for (programs[0..header.phnum]) |*program| {

@@ -5,6 +5,7 @@
 const std = @import("std");
 const abi = @import("../abi.zig");
 const frames = @import("../frame.zig");
+const exports = @import("exports.zig");
 const known = @import("../inside/suspects.zig");
 const host = @import("host.zig");
 const unwind = @import("unwind.zig");
@@ -117,6 +118,13 @@ const names = [_][:0]const u8{
     "rewind",
 };
 
+/// How many of the names are allocators: those that come first.
+const allocators = 24;
+
+comptime {
+    assert(std.mem.eql(u8, names[allocators], "dlopen"));
+}
+
 /// All of the loader's own code: its functions have no names, and run to load or bind something.
 const loader = "the dynamic loader";
 
@@ -127,14 +135,18 @@ pub fn prepare() void {
     assert(known.count == 0);
     host.prepareFrames();
     var count: usize = 0;
-    // The program may have an allocator of its own, which libraries then use as well, or not.
-    const handles = [_]?*anyopaque{ host.loaded("libc.so.6"), null };
-    for (handles, 0..) |handle, index| {
-        if (index == 0 and handle == null) continue;
-        for (names) |function| {
-            const start, const size = host.extent(handle, function) orelse continue;
-            count = insert(count, .{ .start = start, .end = start + size }, function);
+    const libc = if (host.loaded("libc.so.6")) |handle| exports.Exports.of(handle) else null;
+    for (names, 0..) |function, index| {
+        const own = if (libc) |library| library.find(function) else null;
+        if (own) |range| {
+            count = insert(count, .{ .start = range.start, .end = range.end }, function);
         }
+        // The program may have an allocator of its own, which libraries then use as well.
+        if (index >= allocators) continue;
+        const address = host.address(function) orelse continue;
+        if (own != null and own.?.start == address) continue;
+        const start, const size = host.extent(address) orelse continue;
+        count = insert(count, .{ .start = start, .end = start + size }, function);
     }
     if (host.codeAround("__tls_get_addr")) |code| {
         count = insert(count, .{ .start = code[0], .end = code[1] }, loader);
