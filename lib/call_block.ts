@@ -11,6 +11,7 @@ import {
   foreignError,
   type GuardedFunction,
   makeTake,
+  type OnCaught,
 } from "./guarded_call.ts";
 import type { GuardedSignature } from "./guarded_call.ts";
 import { prepareReads, readString } from "./guarded_read.ts";
@@ -127,8 +128,11 @@ function checkBlock({ view }: Block, { library, symbol }: GuardedSignature): voi
 interface BlockCall {
   readonly ready: Native;
   readonly pointers: PointerConversions;
-  readonly caught: () => void;
+  readonly caught: OnCaught;
 }
+
+/** The error of calls that are refused. */
+type Refusal = (signature: GuardedSignature) => Error;
 
 /** Makes the block of a call from its arguments. */
 function prepare(
@@ -157,16 +161,16 @@ export function blockFunction(
   target: BlockTarget,
   ready: Native,
   pointers: PointerConversions,
-  caught: () => void,
+  caught: OnCaught,
 ): GuardedFunction {
   const context = { ready, pointers, caught };
   const makeBlock = prepare(signature, target, context);
   const take = makeTake(signature, ready, caught);
   const { record, functions } = ready;
-  let closed = false;
+  let refused: Refusal | null = null;
   let running = 0;
   const call = (...values: unknown[]): unknown => {
-    if (closed) throw closedError(signature);
+    if (refused !== null) throw refused(signature);
     const block = makeBlock(values);
     keep(block);
     running++;
@@ -180,7 +184,13 @@ export function blockFunction(
       letGo(keptCount() - 1);
     }
   };
-  return { call, close: () => void (closed = true), inFlight: () => running > 0, gone: () => {} };
+  return {
+    call,
+    close: () => void (refused = closedError),
+    refuse: (error) => void (refused = error),
+    inFlight: () => running > 0,
+    gone: () => {},
+  };
 }
 
 /** What other threads are working with: referenced here, whatever becomes of the promise. */
@@ -203,10 +213,10 @@ async function runElsewhere(
   checkBlock(block, signature);
   const state = block.view.getUint32(threadRecordLayout.pending.offset, true);
   if (state === pending.exception) {
-    context.caught();
     const { library, symbol } = signature;
     const call = Object.freeze({ library, symbol });
-    throw new HardwareException({ chunk: new DataView(chunk.buffer), offset: 0, call });
+    const bytes = { chunk: new DataView(chunk.buffer), offset: 0, call };
+    throw context.caught(bytes) ?? new HardwareException(bytes);
   }
   if (state === pending.foreign) throw foreignError(signature);
   return readResult(signature, recordViews(block.bytes.buffer), context);
@@ -218,14 +228,14 @@ export function nonblockingFunction(
   target: BlockTarget,
   ready: Native,
   pointers: PointerConversions,
-  caught: () => void,
+  caught: OnCaught,
 ): GuardedFunction {
   const context = { ready, pointers, caught };
   const makeBlock = prepare(signature, target, context);
-  let closed = false;
+  let refused: Refusal | null = null;
   let running = 0;
   const call = async (...values: unknown[]): Promise<unknown> => {
-    if (closed) throw closedError(signature);
+    if (refused !== null) throw refused(signature);
     const position = values.findIndex(isCallback);
     if (position >= 0) {
       throw new TypeError(
@@ -244,5 +254,11 @@ export function nonblockingFunction(
       outstanding.delete(block);
     }
   };
-  return { call, close: () => void (closed = true), inFlight: () => running > 0, gone: () => {} };
+  return {
+    call,
+    close: () => void (refused = closedError),
+    refuse: (error) => void (refused = error),
+    inFlight: () => running > 0,
+    gone: () => {},
+  };
 }

@@ -112,7 +112,11 @@ function outgoing(codec: ParameterCodec): CSignature["result"] {
   return codec.ctype === "pointer" || codec.ctype === "buffer" ? "u64" : codec.ctype;
 }
 
-const textOrigin = { library: "native code", symbol: "the caller of a callback", caught: () => {} };
+const textOrigin = {
+  library: "native code",
+  symbol: "the caller of a callback",
+  caught: () => null,
+};
 
 /** One incoming argument as `NativeResult`. Narrow integers come as 32 bits. */
 function incoming(

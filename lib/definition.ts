@@ -32,15 +32,21 @@ export interface ParsedDefinition {
   readonly raised: number;
   /** Nothing is caught: hooks and the process decide. */
   readonly propagate: boolean;
+  /** What follows an exception; null: "poison" when it is suspect, else "continue". */
+  readonly afterException: AfterException | null;
   /** The call runs on another thread. */
   readonly nonblocking: boolean;
   /** Bytes of arguments beyond the registers, a multiple of 16. */
   readonly stackBytes: number;
 }
 
+/** What later calls do after an exception. */
+export type AfterException = "continue" | "poison";
+
 /** What call options say. */
 export interface ParsedOptions extends SignalMasks {
   readonly propagate: boolean;
+  readonly afterException: AfterException | null;
 }
 
 /** A definition of a function or a variable, read and checked. */
@@ -59,7 +65,7 @@ const defaultMasks: SignalMasks = Object.freeze({
 
 const integerRegisters = 6;
 const floatRegisters = 8;
-const optionNames: ReadonlySet<string> = new Set(["signals", "exceptions"]);
+const optionNames: ReadonlySet<string> = new Set(["signals", "exceptions", "afterException"]);
 const definitionNames: ReadonlySet<string> = new Set([
   ...optionNames,
   "parameters",
@@ -109,16 +115,44 @@ function parseExceptions(exceptions: unknown, inherited: boolean, what: string):
   );
 }
 
+function parseAfterException(
+  value: unknown,
+  inherited: AfterException | null,
+  what: string,
+): AfterException | null {
+  if (value === undefined) return inherited;
+  if (value === "continue" || value === "poison") return value;
+  throw new TypeError(
+    `Cannot use ${what} as "afterException" is ${describeValue(value)}: use "continue" or "poison"`,
+  );
+}
+
+/** The options that functions and libraries share. */
+function parseCallOptions(
+  options: Readonly<Record<string, unknown>>,
+  inherited: ParsedOptions,
+  what: string,
+): ParsedOptions {
+  return {
+    ...parseSignals(options.signals, inherited),
+    propagate: parseExceptions(options.exceptions, inherited.propagate, what),
+    afterException: parseAfterException(options.afterException, inherited.afterException, what),
+  };
+}
+
+const defaultOptions: ParsedOptions = Object.freeze({
+  ...defaultMasks,
+  propagate: false,
+  afterException: null,
+});
+
 /** A library's options. */
 export function parseOptions(options: unknown, library: string): ParsedOptions {
-  if (options === undefined) return { ...defaultMasks, propagate: false };
+  if (options === undefined) return defaultOptions;
   const what = `the options for ${library}`;
   if (!isRecord(options)) throw new TypeError(`Cannot use ${what} as they are not an object`);
   refuseUnknown(options, optionNames, what);
-  return {
-    ...parseSignals(options.signals),
-    propagate: parseExceptions(options.exceptions, false, what),
-  };
+  return parseCallOptions(options, defaultOptions, what);
 }
 
 function describeType(type: unknown): string {
@@ -198,8 +232,7 @@ export function parseDefinition(
     key,
     optional: parseBoolean(optional, "optional", what),
     nonblocking: parseBoolean(definition.nonblocking ?? false, "nonblocking", what),
-    ...parseSignals(definition.signals, inherited),
-    propagate: parseExceptions(definition.exceptions, inherited.propagate, what),
+    ...parseCallOptions(definition, inherited, what),
     stackBytes: stackBytes(codecs),
     address: null,
     signature: {
@@ -240,8 +273,7 @@ function parseBunSpelling(
     key,
     optional: false,
     nonblocking: false,
-    ...parseSignals(definition.signals, inherited),
-    propagate: parseExceptions(definition.exceptions, inherited.propagate, what),
+    ...parseCallOptions(definition, inherited, what),
     stackBytes: stackBytes(codecs),
     address,
     signature: {

@@ -33,6 +33,12 @@ export interface CallOptions {
    * (abort, assert, raise).
    */
   readonly signals?: readonly SignalName[];
+  /**
+   * What later calls through the same handle do after a caught exception. "poison": they throw an
+   * Error with code LIBRARY_POISONED and the exception as `cause`; opening the library again is the
+   * way back. Default: "poison" when the exception is suspect (`info.safety`), else "continue".
+   */
+  readonly afterException?: "continue" | "poison";
 }
 
 /** A library whose calls have recovery points. */

@@ -4,6 +4,8 @@
  * @module
  */
 import { exceptionFlags, exceptionLayout, machineRegisters, portableRegisters } from "./abi.ts";
+import { explain, type MappingsAround } from "./explanation.ts";
+import { decodeSiginfo, type SiginfoFields } from "./siginfo.ts";
 import {
   codeName,
   type ExceptionType,
@@ -58,6 +60,16 @@ export interface ExceptionInfo {
   readonly address: bigint | null;
   /** What the faulting access did; null when the CPU does not tell. */
   readonly access: "read" | "write" | "execute" | null;
+  /**
+   * What the address is, in one sentence: "offset 0x10 from the null page: ...", "3 bytes past
+   * mapping libz.so.1 r--", "non-canonical pointer ...". From the mappings at first use.
+   */
+  readonly explanation: string;
+  /**
+   * The instruction at `instructionPointer`, read at first use: up to 15 bytes, the most that one
+   * can have. null when they cannot be read. `text` needs the optional package iced-x86.
+   */
+  readonly instruction: FaultingInstruction | null;
   readonly instructionPointer: bigint;
   readonly stackPointer: bigint;
   readonly registers: Readonly<Registers>;
@@ -66,10 +78,57 @@ export interface ExceptionInfo {
   readonly threadId: number;
   /** Symbol of the guarded call that was running, and the library it belongs to. */
   readonly call: { readonly library: string; readonly symbol: string } | null;
+  /** Only for BUS_MCEERR_*: log2 of the lost range in bytes. */
+  readonly addressLsb: number | null;
+  /** Only for SEGV_BNDERR: the bounds that were exceeded. */
+  readonly bounds: { readonly lower: bigint; readonly upper: bigint } | null;
+  /** Only for SEGV_PKUERR: the protection key that denied the access. */
+  readonly protectionKey: number | null;
+  /** Policy exceptions: Zircon's code for a system call that is not allowed, 18. Else 0. */
+  readonly synthCode: number;
+  /** Policy exceptions: the number of the system call. Else 0n. */
+  readonly synthData: bigint;
+  /**
+   * "suspect": an allocator, the loader or a function that holds a lock was running between the
+   * fault and its recovery point, or the library had changed the signal mask. Else "unknown":
+   * nothing can tell that a library's data is whole. Found out at first use.
+   */
+  readonly safety: "unknown" | "suspect";
+  /** The functions that make it suspect, innermost first; none for a changed signal mask. */
+  readonly suspects: readonly string[];
+  /** Why JavaScript hooks did not run, if some were registered and none could. */
+  readonly hooksSkipped: string | null;
   /** The raw siginfo_t as the kernel gave it, 128 bytes; a copy that stays valid. */
   readonly siginfo: Uint8Array;
   /** The raw machine context: the kernel's ucontext_t, then its extended state; a copy. */
   readonly context: Uint8Array;
+}
+
+/**
+ * The bytes of an instruction, and its text.
+ *
+ * @example Usage
+ * ```ts
+ * import { type FaultingInstruction, HardwareException } from "faultline";
+ *
+ * const text = ({ info }: HardwareException): FaultingInstruction["text"] | undefined =>
+ *   info.instruction?.text;
+ * console.log(typeof text);
+ * ```
+ */
+export interface FaultingInstruction {
+  readonly bytes: Uint8Array;
+  readonly text: string | null;
+}
+
+/** What an exception asks its process for, each when it is looked at. */
+export interface ExceptionDetails {
+  mappingsAround(address: bigint): MappingsAround;
+  /** The first bytes at `address` that can be read, at most `byteLength`. */
+  readAvailable(address: bigint, byteLength: number): Uint8Array;
+  instructionText(bytes: Uint8Array, address: bigint): string | null;
+  /** Allocator, loader and lock functions that were running. */
+  suspects(bytes: ExceptionBytes): readonly string[];
 }
 
 /** Bytes of one exception, and the call that it ended. */
@@ -189,13 +248,99 @@ function readRegisters(reader: ExceptionReader): Readonly<Registers> {
   return Object.freeze(registers) as unknown as Readonly<Registers>;
 }
 
-/** Decodes everything that the handler wrote. */
-export function decodeException(bytes: ExceptionBytes): ExceptionInfo {
+/** The longest instruction of x86-64. */
+const instructionMax = 15;
+
+/** The value of `compute`, which runs at the first call. */
+function once<T>(compute: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: compute() }).value;
+}
+
+/** Properties that are computed when they are looked at, and then stay. */
+function lazily<T extends object>(computed: { readonly [K in keyof T]: () => T[K] }): T {
+  const object = {};
+  for (const name of Object.keys(computed) as (keyof T & string)[]) {
+    Object.defineProperty(object, name, { get: once(computed[name]), enumerable: true });
+  }
+  return object as T;
+}
+
+function readInstruction(
+  reader: ExceptionReader,
+  details: ExceptionDetails,
+): FaultingInstruction | null {
+  const address = reader.u64("instruction_pointer");
+  const bytes = details.readAvailable(address, instructionMax);
+  if (bytes.byteLength === 0) return null;
+  return Object.freeze(lazily<FaultingInstruction>({
+    bytes: () => bytes,
+    text: () => details.instructionText(bytes, address),
+  }));
+}
+
+type LazyFields = Pick<ExceptionInfo, "explanation" | "instruction" | "safety" | "suspects">;
+type EagerFields = Omit<ExceptionInfo, keyof LazyFields>;
+
+/** What takes more than the bytes: the mappings, the code, the stack. */
+function lazyFields(
+  bytes: ExceptionBytes,
+  eager: EagerFields,
+  details: ExceptionDetails,
+): LazyFields {
+  const reader = new ExceptionReader(bytes);
+  const instruction = once(() => readInstruction(reader, details));
+  const suspects = once(() => Object.freeze(findSuspects(bytes, details)));
+  const low = reader.u64("stack_low");
+  return lazily<LazyFields>({
+    explanation: () =>
+      explain({
+        ...eager,
+        bytes: instruction()?.bytes ?? null,
+        stack: low === 0n ? null : { low, guard: reader.u64("stack_guard") },
+      }, details.mappingsAround),
+    instruction,
+    safety: () => suspects().length > 0 || maskChanged(reader) ? "suspect" : "unknown",
+    suspects,
+  });
+}
+
+function maskChanged(reader: ExceptionReader): boolean {
+  return (reader.u32("flags") & exceptionFlags.mask_changed) !== 0;
+}
+
+function findSuspects(bytes: ExceptionBytes, details: ExceptionDetails): readonly string[] {
+  // The handler saw that no such function is mentioned anywhere: the usual case, and a cheap one.
+  const flags = new ExceptionReader(bytes).u32("flags");
+  return (flags & exceptionFlags.suspect_mentioned) === 0 ? [] : details.suspects(bytes);
+}
+
+const suspectFlags = exceptionFlags.suspect_mentioned | exceptionFlags.mask_changed;
+
+/**
+ * Whether an exception leaves the process suspect; `info.safety` of the same exception agrees.
+ * Asked whenever one is thrown: all but a few are decided by one flag.
+ */
+export function isSuspect(bytes: ExceptionBytes, details: ExceptionDetails): boolean {
+  const flags = bytes.chunk.getUint32(bytes.offset + exceptionLayout.flags.offset, true);
+  if ((flags & suspectFlags) === 0) return false;
+  return (flags & exceptionFlags.mask_changed) !== 0 || findSuspects(bytes, details).length > 0;
+}
+
+/**
+ * Decodes everything that the handler wrote.
+ *
+ * @param bytes The exception, in memory that is not written any more.
+ * @param details Where the rest comes from when it is looked at.
+ */
+export function decodeException(bytes: ExceptionBytes, details: ExceptionDetails): ExceptionInfo {
   const reader = new ExceptionReader(bytes);
   const signalNumber = reader.u32("signal");
   const codeNumber = reader.code;
   const type = typeOf(reader);
-  return Object.freeze({
+  const siginfo = reader.copy(exceptionLayout.siginfo.offset, exceptionLayout.siginfo.byteLength);
+  const fields: SiginfoFields = decodeSiginfo(siginfo);
+  const eager: EagerFields = {
     type,
     zxType: zxType(type, signalNumber, codeNumber),
     signal: signalName(signalNumber),
@@ -210,10 +355,15 @@ export function decodeException(bytes: ExceptionBytes): ExceptionInfo {
     processId: reader.u32("process_id"),
     threadId: reader.u32("thread_id"),
     call: Object.freeze({ library: bytes.call.library, symbol: bytes.call.symbol }),
-    siginfo: reader.copy(exceptionLayout.siginfo.offset, exceptionLayout.siginfo.byteLength),
+    ...fields,
+    hooksSkipped: null,
+    siginfo,
     context: reader.copy(
       exceptionLayout.context.offset,
       exceptionLayout.context.byteLength + reader.u32("extended_length"),
     ),
-  });
+  };
+  const lazy = lazyFields(bytes, eager, details);
+  const all = Object.defineProperties({ ...eager }, Object.getOwnPropertyDescriptors(lazy));
+  return Object.freeze(all as ExceptionInfo);
 }

@@ -8,7 +8,7 @@
 export class FaultlineError extends Error {
   override readonly name = "FaultlineError";
   /** What went wrong, as a constant. */
-  readonly code: "LIBRARY_NOT_FOUND" | "SYMBOL_NOT_FOUND" | "CLOSED";
+  readonly code: "LIBRARY_NOT_FOUND" | "SYMBOL_NOT_FOUND" | "CLOSED" | "LIBRARY_POISONED";
 
   constructor(code: FaultlineError["code"], message: string, options?: ErrorOptions) {
     super(message, options);

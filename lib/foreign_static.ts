@@ -64,7 +64,7 @@ export function isStaticType(type: unknown): type is StaticType {
  */
 export function readStatic(native: Native, definition: ParsedStatic, address: bigint): unknown {
   const { library, symbol, type } = definition;
-  const origin = { library, symbol, caught: () => {} };
+  const origin = { library, symbol, caught: () => null };
   if (type === "address") return address;
   if (type === "cstring") return readString(native, address, origin);
   const scalar = scalars[type];

@@ -35,11 +35,19 @@ export interface GuardedSignature {
 export interface GuardedFunction {
   readonly call: CFunction;
   close(): void;
+  /** Makes further calls throw `error`, until `close`. */
+  refuse(error: (signature: GuardedSignature) => Error): void;
   /** Whether a call is open that its slot does not show. */
   inFlight(): boolean;
   /** To be called once, when the function was closed or collected. */
   gone(): void;
 }
+
+/**
+ * Told of each exception before it is thrown; gives the error if it made one, which is then the one
+ * to throw.
+ */
+export type OnCaught = (bytes: ExceptionBytes) => HardwareException | null;
 
 const pendingIndex = threadRecordLayout.pending.offset / 4;
 
@@ -56,6 +64,7 @@ interface Parts extends ResultConversions {
   readonly keptCount: () => number;
   readonly letGo: (count: number) => void;
   readonly closed: CFunction;
+  readonly refusal: (error: (signature: GuardedSignature) => Error) => CFunction;
 }
 
 /** Converts one argument; a refusal names the call, the position, the type and the value. */
@@ -87,7 +96,7 @@ function makeParts(
   target: CFunction,
   native: Native,
   pointers: PointerConversions,
-  caught: () => void,
+  caught: OnCaught,
 ): Parts {
   const { record } = native;
   const { library, symbol, parameters, result } = signature;
@@ -117,6 +126,9 @@ function makeParts(
     closed: () => {
       throw closedError(signature);
     },
+    refusal: (error) => () => {
+      throw error(signature);
+    },
   };
 }
 
@@ -124,7 +136,7 @@ function makeParts(
 export function makeTake(
   signature: GuardedSignature,
   native: Native,
-  caught: () => void,
+  caught: OnCaught,
 ): () => ExceptionBytes {
   const { record } = native;
   const call = Object.freeze({ library: signature.library, symbol: signature.symbol });
@@ -132,11 +144,13 @@ export function makeTake(
     const state = record.u32[pendingIndex];
     record.u32[pendingIndex] = pending.none;
     if (state === pending.exception) {
-      caught();
       const { chunk, offset } = takeException(native);
+      const bytes = { chunk, offset, call };
+      const error = caught(bytes);
       // What a callback threw came first, whatever the native code ran into after it.
       if (hasThrown(record)) throw takeThrown(record);
-      return { chunk, offset, call };
+      if (error !== null) throw error;
+      return bytes;
     }
     if (hasThrown(record)) throw takeThrown(record);
     throw state === pending.foreign ? foreignError(signature) : closedError(signature);
@@ -183,7 +197,7 @@ function wrapperSource(signature: GuardedSignature, returned: boolean): string {
   const keeps = parameters.some(({ keeps }) => keeps);
   return `"use strict";
 let target = parts.target;
-const { take, reject, closed, pointerFrom, HardwareException } = parts;
+const { take, reject, closed, refusal, pointerFrom, HardwareException } = parts;
 const { readString, exact, keptCount, letGo } = parts;
 const record = { ${[...views].map((view) => `${view}: parts.record.${view}`).join(", ")} };
 const pending = parts.record.u32;
@@ -198,6 +212,7 @@ return {
     ${keeps ? "} finally { letGo(count); }" : ""}
   },
   close: function () { target = closed; },
+  refuse: function (error) { target = refusal(error); },
   inFlight: function () { return false; },
 };`;
 }
@@ -227,6 +242,9 @@ function plainWrapper(
     },
     close: () => {
       target = parts.closed;
+    },
+    refuse: (error) => {
+      target = parts.refusal(error);
     },
     inFlight: () => false,
   };
@@ -259,14 +277,14 @@ function takeSerial(text: string): { serial: number; giveBack: () => void } {
  *
  * @param signature What is called, and with which types.
  * @param target The thunk, bound under the signature by the runtime.
- * @param caught Called for each exception, before its error is made.
+ * @param caught Called for each exception.
  */
 export function guardedFunction(
   signature: GuardedSignature,
   target: CFunction,
   native: Native,
   pointers: PointerConversions,
-  caught: () => void,
+  caught: OnCaught,
 ): GuardedFunction {
   const parts = makeParts(signature, target, native, pointers, caught);
   const returned = !native.runtime.voidResults;

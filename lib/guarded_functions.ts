@@ -7,7 +7,11 @@
 import { nativeStatus } from "./abi.ts";
 import { blockFunction, type BlockTarget, nonblockingFunction } from "./call_block.ts";
 import type { ParsedDefinition } from "./definition.ts";
-import { type GuardedFunction, guardedFunction } from "./guarded_call.ts";
+import { details } from "./exception_details.ts";
+import { type ExceptionBytes, isSuspect } from "./exception_info.ts";
+import { FaultlineError } from "./faultline_error.ts";
+import { type GuardedFunction, guardedFunction, type GuardedSignature } from "./guarded_call.ts";
+import { HardwareException } from "./hardware_exception.ts";
 import { checkStatus, type Native, native } from "./native.ts";
 import type { CFunction } from "./runtime/types.ts";
 import { pointerConversions } from "./pointers.ts";
@@ -52,6 +56,20 @@ function openSlot(definition: ParsedDefinition, target: bigint, ready: Native): 
   return slot;
 }
 
+function poisonedError(
+  { library, symbol }: GuardedSignature,
+  cause: HardwareException,
+): FaultlineError {
+  const { call, suspects } = cause.info;
+  const where = suspects.length === 0 ? "" : ` inside ${suspects.join(" and ")}`;
+  return new FaultlineError(
+    "LIBRARY_POISONED",
+    `Cannot call ${symbol}() of ${library} as an exception in ${call?.symbol}()${where} may have ` +
+      'left its state corrupt: open the library again, or set afterException to "continue"',
+    { cause },
+  );
+}
+
 class FunctionSet implements GuardedFunctions {
   readonly functions: readonly CFunction[];
   readonly #native: Native;
@@ -59,6 +77,9 @@ class FunctionSet implements GuardedFunctions {
   readonly #wrappers: GuardedFunction[] = [];
   readonly #tokens: object[] = [];
   readonly #thunks: BoundThunks;
+  readonly #count: () => void;
+  #closed = false;
+  #poisoned = false;
 
   constructor(
     ready: Native,
@@ -67,6 +88,7 @@ class FunctionSet implements GuardedFunctions {
     caught: () => void,
   ) {
     this.#native = ready;
+    this.#count = caught;
     try {
       definitions.forEach((definition, index) => {
         const { nonblocking, signature } = definition;
@@ -84,17 +106,19 @@ class FunctionSet implements GuardedFunctions {
     definitions.forEach((definition, index) => {
       const { signature, nonblocking } = definition;
       const slot = this.#slots[index]!;
+      const onCaught = (bytes: ExceptionBytes) => this.#caught(definition, bytes);
       const block: BlockTarget = { ...definition, address: targets[index]! };
       const make = nonblocking ? nonblockingFunction : blockFunction;
       const wrapper = slot === null
-        ? make(signature, block, ready, pointers, caught)
-        : guardedFunction(signature, bound.shift()!, ready, pointers, caught);
+        ? make(signature, block, ready, pointers, onCaught)
+        : guardedFunction(signature, bound.shift()!, ready, pointers, onCaught);
       this.#keep(wrapper, slot, signature.symbol);
     });
     this.functions = this.#wrappers.map(({ call }) => call);
   }
 
   close(): void {
+    this.#closed = true;
     for (const wrapper of this.#wrappers) wrapper.close();
   }
 
@@ -109,6 +133,21 @@ class FunctionSet implements GuardedFunctions {
     for (const wrapper of this.#wrappers) wrapper.gone();
     this.#releaseSlots();
     this.#thunks.close();
+  }
+
+  /** Counts an exception, and refuses further calls where that is what follows. */
+  #caught({ afterException }: ParsedDefinition, bytes: ExceptionBytes): HardwareException | null {
+    this.#count();
+    if (afterException === "continue" || this.#poisoned) return null;
+    if (afterException === null && !isSuspect(bytes, details)) return null;
+    const error = new HardwareException(bytes);
+    this.#poisoned = true;
+    // A callback may have closed the library that it was called from.
+    if (this.#closed) return error;
+    for (const wrapper of this.#wrappers) {
+      wrapper.refuse((signature) => poisonedError(signature, error));
+    }
+    return error;
   }
 
   #bind(definitions: readonly ParsedDefinition[]): BoundThunks {

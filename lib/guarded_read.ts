@@ -5,6 +5,7 @@
  * @module
  */
 import { pending, threadRecordLayout } from "./abi.ts";
+import type { OnCaught } from "./guarded_call.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { checkStatus, type Native, takeException } from "./native.ts";
 import type { CFunction, CType } from "./runtime/types.ts";
@@ -14,8 +15,8 @@ import { signalMask } from "./signal_table.ts";
 export interface ReadOrigin {
   readonly library: string;
   readonly symbol: string;
-  /** Called for each exception, before its error is made. */
-  readonly caught: () => void;
+  /** Called for each exception. */
+  readonly caught: OnCaught;
 }
 
 /** The functions of the native library that read, each behind a thunk of this thread. */
@@ -74,9 +75,9 @@ function throwPending(native: Native, { library, symbol, caught }: ReadOrigin): 
   const { record } = native;
   if (record.u32[pendingIndex] === pending.none) return;
   record.u32[pendingIndex] = pending.none;
-  caught();
   const { chunk, offset } = takeException(native);
-  throw new HardwareException({ chunk, offset, call: Object.freeze({ library, symbol }) });
+  const bytes = { chunk, offset, call: Object.freeze({ library, symbol }) };
+  throw caught(bytes) ?? new HardwareException(bytes);
 }
 
 /** Copies what fits of a string, and gives the length of all of it. */

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { details } from "./exception_details.ts";
+import { exceptionFromJson, exceptionToJson } from "./exception_json.ts";
 import {
   accessName,
   copyException,
@@ -88,7 +90,9 @@ export class HardwareException extends Error {
       const source = this.#source;
       // The chunk holds many exceptions: one that is looked at takes its own bytes, and lets go.
       if (!("info" in source)) this.#source = copyException(source);
-      this.#info = "info" in source ? source.info : decodeException(source);
+      this.#info = "info" in source
+        ? source.info
+        : decodeException(this.#source as ExceptionBytes, details);
     }
     return this.#info;
   }
@@ -97,6 +101,61 @@ export class HardwareException extends Error {
   get additional(): unknown {
     const source = this.#source;
     return "info" in source ? source.additional : undefined;
+  }
+
+  /**
+   * The exception as plain data: what `structuredClone` and `JSON.stringify` take, and `fromJSON`
+   * turns back. Everything is computed, since it may be read in another process or on another day.
+   *
+   * @returns `{ format: "faultline.exception", version: 1, message, stack, additional, info }`.
+   * `info` has the fields of `ExceptionInfo` by their names; 64-bit numbers as "0x" text,
+   * `instruction.bytes` as hexadecimal text, `siginfo` and `context` in base64. `additional` is
+   * what JSON keeps of it, left out when that is nothing. Later versions only add properties.
+   *
+   * @example Usage
+   * ```ts
+   * import { dlopen, HardwareException } from "faultline";
+   *
+   * using libc = dlopen("libc.so.6", { strlen: { parameters: ["address"], result: "usize" } });
+   * try {
+   *   libc.symbols.strlen(16n);
+   * } catch (error) {
+   *   if (!(error instanceof HardwareException)) throw error;
+   *   const again = HardwareException.fromJSON(JSON.parse(JSON.stringify(error)));
+   *   console.log(again.code, again.info.address); // SEGV_MAPERR 16n
+   * }
+   * ```
+   */
+  toJSON(): unknown {
+    const { info, message, stack, additional } = this;
+    return exceptionToJson({ info, message, stack, additional });
+  }
+
+  /**
+   * The exception that `toJSON` described. It belongs to no call of this process: nothing is looked
+   * up in this process's memory for it.
+   *
+   * @param value What `toJSON` returned, also after `structuredClone`, or after `JSON.stringify`
+   * and `JSON.parse`.
+   * @throws {TypeError} If it has another shape; the message names the field.
+   *
+   * @example Usage
+   * ```ts
+   * import { catchException, HardwareException, throwException } from "faultline";
+   *
+   * const result = catchException(() => throwException({ page: 7 }));
+   * if (!result.ok) {
+   *   const again = HardwareException.fromJSON(structuredClone(result.error.toJSON()));
+   *   console.log(again.info.type, again.additional); // user { page: 7 }
+   * }
+   * ```
+   */
+  static fromJSON(value: unknown): HardwareException {
+    const { stack, ...source } = exceptionFromJson(value);
+    const error = new HardwareException(source);
+    if (stack === undefined) return error;
+    Object.defineProperty(error, "stack", { value: stack, writable: true, configurable: true });
+    return error;
   }
 
   /** The message, made when it is looked at. */

@@ -173,7 +173,7 @@ function openCopy(symbol: keyof typeof copySymbols): CFunction {
   };
   const [bound] = runtime.bindThunks(path, [thunk]).functions;
   const signature = { library: "faultline", symbol, parameters, parameterTypes, result };
-  return guardedFunction(signature, bound!, ready, pointerConversions(ready), () => {}).call;
+  return guardedFunction(signature, bound!, ready, pointerConversions(ready), () => null).call;
 }
 
 let copyFrom: CFunction | undefined;

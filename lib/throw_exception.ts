@@ -19,6 +19,8 @@ function userException(): ExceptionInfo {
     codeNumber: 0,
     address: null,
     access: null,
+    explanation: "thrown by the program, not by the hardware",
+    instruction: null,
     instructionPointer: 0n,
     stackPointer: 0n,
     registers: Object.freeze({
@@ -30,6 +32,14 @@ function userException(): ExceptionInfo {
     processId: process.pid,
     threadId: currentThreadId(),
     call: null,
+    addressLsb: null,
+    bounds: null,
+    protectionKey: null,
+    synthCode: 0,
+    synthData: 0n,
+    safety: "unknown",
+    suspects: Object.freeze([]),
+    hooksSkipped: null,
     siginfo: new Uint8Array(),
     context: new Uint8Array(),
   });

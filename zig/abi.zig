@@ -60,7 +60,10 @@ pub const ExceptionFlags = packed struct(u32) {
     raised: bool = false,
     /// The extended state did not fit and is cut.
     extended_cut: bool = false,
-    _reserved: u28 = 0,
+    /// The instruction pointer, a frame or a word of the copied stack lies in an allocator, the
+    /// loader or a function that holds a lock: `fl_suspects` says whether one was running.
+    suspect_mentioned: bool = false,
+    _reserved: u27 = 0,
 };
 
 pub const frames_max = 64;

@@ -18,6 +18,7 @@ const pool = @import("outside/pool.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
 const strings = @import("outside/strings.zig");
+const suspects = @import("outside/suspects.zig");
 
 /// Safety panics print, and printing pulls in libc and 130 KiB. A failed check is a crash here.
 pub const panic = std.debug.no_panic;
@@ -282,6 +283,41 @@ pub export fn fl_mapping_of(address: u64, into: *abi.Mapping, byte_length: u32) 
     return @intFromBool(found);
 }
 
+/// The mappings below, at and above `address`: three `Mapping`, with size 0 where there is none.
+pub export fn fl_mappings_around(address: u64, into: *anyopaque, byte_length: u32) i32 {
+    if (byte_length < 3 * @sizeOf(abi.Mapping)) return number(.invalid_argument);
+    if (@intFromPtr(into) % @alignOf(abi.Mapping) != 0) return number(.invalid_argument);
+    memory.neighbours(address, @ptrCast(@alignCast(into))) catch {
+        return number(.system_call_failed);
+    };
+    return number(.ok);
+}
+
+/// Copies what can be read of the bytes at `address`: how many, from the first on.
+pub export fn fl_read_available(address: u64, into: *anyopaque, byte_length: u32) i32 {
+    const bytes: [*]u8 = @ptrCast(into);
+    const available = memory.readAvailable(address, bytes[0..byte_length]) catch {
+        return number(.system_call_failed);
+    };
+    return @intCast(available);
+}
+
+/// The allocator, loader and lock functions that were running when an exception happened: their
+/// names, innermost first, each with a zero behind it. The bytes written, 0 when there was none.
+pub export fn fl_suspects(
+    exception: *const anyopaque,
+    exception_length: u32,
+    into: *anyopaque,
+    byte_length: u32,
+) i32 {
+    if (exception_length < @sizeOf(abi.Exception)) return number(.invalid_argument);
+    if (@intFromPtr(exception) % 8 != 0) return number(.invalid_argument);
+    const known: *const abi.Exception = @ptrCast(@alignCast(exception));
+    if (known.size > exception_length) return number(.invalid_argument);
+    const names: [*]u8 = @ptrCast(into);
+    return @intCast(suspects.name(known, names[0..byte_length]));
+}
+
 /// Makes the exception that `kind` (abi.SelfTest) names. Called through a thunk like any function.
 pub export fn fl_self_test(kind: u32) i32 {
     const known = std.enums.fromInt(abi.SelfTest, kind) orelse return number(.invalid_argument);
@@ -292,7 +328,9 @@ test {
     _ = @import("inside/handler.zig");
     _ = @import("guarded_call_test.zig");
     _ = @import("outside/engine_code.zig");
+    _ = @import("outside/exports.zig");
     _ = @import("outside/maps.zig");
+    _ = @import("inside/suspects.zig");
     _ = memory;
     _ = barriers;
     _ = slots;

@@ -6,6 +6,7 @@ const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const Frame = @import("../frame.zig").Frame;
 const signals = @import("signals.zig");
+const suspects = @import("suspects.zig");
 const threads = @import("threads.zig");
 const assert = std.debug.assert;
 
@@ -85,6 +86,10 @@ fn writeTail(exception: *abi.Exception, thread: *const threads.Thread, frame: *c
 
     const copied = copyStack(tail[used..][0..abi.stack_copy_max], exception, thread, frame);
     used += copied;
+    const stack: [*]const u64 = @ptrCast(@alignCast(tail[used - copied ..].ptr));
+    exception.flags.suspect_mentioned = suspects.mentioned(&.{exception.instruction_pointer}) or
+        suspects.mentioned(frames[0..exception.frame_count]) or
+        suspects.mentioned(stack[0 .. copied / 8]);
     exception.size = @intCast(@sizeOf(abi.Exception) + used);
 }
 

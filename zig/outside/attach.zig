@@ -13,6 +13,7 @@ const lock = @import("lock.zig");
 const barriers = @import("barriers.zig");
 const blocks = @import("blocks.zig");
 const slots = @import("slots.zig");
+const suspects = @import("suspects.zig");
 
 /// Bun's crash handler faults in itself on 16 KiB and works on 32; AMX state alone can take 11.
 const alternate_stack_length = 64 * 1024;
@@ -79,6 +80,7 @@ fn prepare(offset: u64) void {
         host.pin();
         host.visitProgram(noteProgram);
         noteRuntimeCode();
+        suspects.prepare();
         const create = host.function(
             fn (*Key, *const fn (?*anyopaque) callconv(.c) void) callconv(.c) i32,
             "pthread_key_create",

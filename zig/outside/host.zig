@@ -110,3 +110,74 @@ pub fn visitProgram(visit: *const fn (*const LoadedObject) void) void {
     };
     _ = iterate(Once.call, @ptrCast(@constCast(visit)));
 }
+
+/// `struct dl_find_object` of glibc 2.35 and later.
+const FoundObject = extern struct {
+    flags: u64 = 0,
+    start: u64 = 0,
+    end: u64 = 0,
+    link_map: u64 = 0,
+    frame_header: u64 = 0,
+    _reserved: [7]u64 = @splat(0),
+};
+
+const FindObject = fn (u64, *FoundObject) callconv(.c) i32;
+var find_object: ?*const FindObject = null;
+
+/// Looks the function up that `frameHeader` needs: looking up takes the loader's lock.
+pub fn prepareFrames() void {
+    find_object = function(FindObject, "_dl_find_object");
+}
+
+/// Address of the .eh_frame_hdr of whatever is loaded at `code`. By the one function that takes
+/// no lock: an exception may have left the loader's taken.
+pub fn frameHeader(code: u64) ?u64 {
+    const find = find_object orelse return null;
+    var found: FoundObject = .{};
+    if (find(code, &found) != 0 or found.frame_header == 0) return null;
+    return found.frame_header;
+}
+
+/// Where the program itself would find a function.
+pub fn address(name: [*:0]const u8) ?u64 {
+    const lookup = dlsym orelse return null;
+    return @intFromPtr(lookup(null, name) orelse return null);
+}
+
+/// Start and size of the exported function at `place`. Slow: it goes through all symbols.
+pub fn extent(place: u64) ?struct { u64, u64 } {
+    const locate = function(
+        fn (u64, *SymbolInfo, *?*const std.elf.Elf64.Sym, i32) callconv(.c) i32,
+        "dladdr1",
+    ) orelse return null;
+    var info: SymbolInfo = .{};
+    var symbol: ?*const std.elf.Elf64.Sym = null;
+    const with_symbol = 1; // RTLD_DL_SYMENT
+    if (locate(place, &info, &symbol, with_symbol) == 0) return null;
+    const size = (symbol orelse return null).size;
+    return if (size == 0 or info.address != place) null else .{ place, size };
+}
+
+/// A library that is loaded already.
+pub fn loaded(name: [*:0]const u8) ?*anyopaque {
+    const open = dlopen orelse return null;
+    return open(name, rtld_now | rtld_noload);
+}
+
+/// The code of the object that holds a function: its file's name and the range of its pages.
+pub fn codeAround(name: [*:0]const u8) ?struct { u64, u64 } {
+    const locate = function(
+        fn (*const anyopaque, *SymbolInfo) callconv(.c) i32,
+        "dladdr",
+    ) orelse return null;
+    const place = address(name) orelse return null;
+    var info: SymbolInfo = .{};
+    if (locate(@ptrFromInt(place), &info) == 0 or info.base == 0) return null;
+    const header: *const std.elf.Elf64.Ehdr = @ptrFromInt(info.base);
+    const programs: [*]const std.elf.Elf64.Phdr = @ptrFromInt(info.base + header.phoff);
+    for (programs[0..header.phnum]) |*program| {
+        if (program.type != .LOAD or !program.flags.X) continue;
+        return .{ info.base + program.vaddr, info.base + program.vaddr + program.memsz };
+    }
+    return null;
+}

@@ -79,6 +79,12 @@ pub fn isReadable(address: u64, length: u64) error{NoHandler}!bool {
     return readable;
 }
 
+/// Copies the bytes at `address` up to the first that cannot be read: how many those are.
+pub fn readAvailable(address: u64, into: []u8) error{NoHandler}!usize {
+    if (install.install(signals_of_access) != .ok) return error.NoHandler;
+    return trampoline.probeCopy(into, address);
+}
+
 /// mprotect of all pages that the range touches, or of none when one of them is not mapped: the
 /// system call alone would change those before the gap. The result is its errno, 0 for success.
 pub fn protect(address: u64, length: u64, protection: u32, before: *u32) error{NoList}!i32 {
@@ -105,16 +111,34 @@ pub fn mappingOf(address: u64, into: *abi.Mapping) error{NoList}!bool {
     while (reader.next()) |mapping| {
         if (mapping.end <= address) continue;
         if (mapping.start > address) return false;
-        const path = mapping.path[0..@min(mapping.path.len, into.path.len)];
-        into.size = @sizeOf(abi.Mapping);
-        into.protection = mapping.protection;
-        into.start = mapping.start;
-        into.end = mapping.end;
-        into.path_length = @intCast(path.len);
-        @memcpy(into.path[0..path.len], path);
+        describe(mapping, into);
         return true;
     }
     return false;
+}
+
+/// The mappings below, at and above `address`, in this order; `size` is 0 where there is none.
+pub fn neighbours(address: u64, into: *[3]abi.Mapping) error{NoList}!void {
+    var reader = maps.Reader.open() orelse return error.NoList;
+    defer reader.close();
+    for (into) |*mapping| mapping.size = 0;
+    while (reader.next()) |mapping| {
+        if (mapping.end <= address) {
+            describe(mapping, &into[0]);
+        } else if (mapping.start <= address) {
+            describe(mapping, &into[1]);
+        } else return describe(mapping, &into[2]);
+    }
+}
+
+fn describe(mapping: maps.Mapping, into: *abi.Mapping) void {
+    const path = mapping.path[0..@min(mapping.path.len, into.path.len)];
+    into.size = @sizeOf(abi.Mapping);
+    into.protection = mapping.protection;
+    into.start = mapping.start;
+    into.end = mapping.end;
+    into.path_length = @intCast(path.len);
+    @memcpy(into.path[0..path.len], path);
 }
 
 test "read and write copy overlapping ranges as if through a buffer" {
@@ -152,6 +176,12 @@ test "isReadable, protect and mappingOf look at whole pages" {
     try expectEqual(base, mapping.start);
     try expectEqual(0, mapping.protection);
     try expect(!try mappingOf(16, &mapping));
+    var around: [3]abi.Mapping = undefined;
+    try neighbours(base + 8192, &around);
+    try expectEqual(base + 2 * sys.page_size, around[0].end);
+    try expectEqual(around[0].end, around[1].start);
+    try neighbours(16, &around);
+    try expect(around[0].size == 0 and around[1].size == 0 and around[2].start > 16);
     var foreign: u32 = 0;
     try expectEqual(.ok, install.uninstall(&foreign));
 }
