@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { abiHash, nativeStatus, symbols, threadRecordLayout } from "./abi.ts";
 import { bun } from "./runtime/bun.ts";
 import { deno } from "./runtime/deno.ts";
-import type { NativeFunctions, Runtime } from "./runtime/types.ts";
+import type { CSignature, NativeFunctions, Runtime } from "./runtime/types.ts";
 
 /** The native library, ready for this thread. */
 export interface Native {
@@ -61,7 +61,20 @@ export function currentThreadId(): number {
 
 /** Where the native library of this platform lies. */
 export function nativePath(): string {
-  return fileURLToPath(new URL("./native/linux-x64/faultline.so", import.meta.url));
+  return nativeFile("faultline.so");
+}
+
+function nativeFile(name: string): string {
+  return fileURLToPath(new URL(`./native/linux-x64/${name}`, import.meta.url));
+}
+
+/** Opens another of this package's native libraries, by its file's name. */
+export function openNativeFunctions(
+  name: string,
+  signatures: Readonly<Record<string, CSignature>>,
+): { readonly path: string; readonly functions: NativeFunctions } {
+  const path = nativeFile(name);
+  return { path, functions: runtime().openFunctions(path, signatures) };
 }
 
 /** The runtime that this program runs in. */

@@ -12,7 +12,10 @@ const platforms = [_]Platform{
 };
 
 pub fn build(b: *std.Build) void {
-    for (platforms) |platform| addLibrary(b, platform);
+    for (platforms) |platform| {
+        addLibrary(b, platform, .{ .name = "faultline", .source = "root.zig" });
+        addLibrary(b, platform, .{ .name = "faultline_symbols", .source = "symbols.zig" });
+    }
     _ = addFixture(b, "fixture", "../test/fixture.zig", "x86_64-linux-gnu.2.17");
     _ = addFixture(b, "calls_fixture", "../test/calls_fixture.zig", "x86_64-linux-gnu.2.17");
     for ([_]u32{ 448, 16 }) |byte_length| {
@@ -31,14 +34,16 @@ fn target(b: *std.Build, query: []const u8) std.Build.ResolvedTarget {
     return b.resolveTargetQuery(parsed);
 }
 
-fn addLibrary(b: *std.Build, platform: Platform) void {
+const Library = struct { name: []const u8, source: []const u8 };
+
+fn addLibrary(b: *std.Build, platform: Platform, described: Library) void {
     const library = b.addLibrary(.{
-        .name = "faultline",
+        .name = described.name,
         .linkage = .dynamic,
         // Zig's own x86-64 backend drops assembly at file level.
         .use_llvm = true,
         .root_module = b.createModule(.{
-            .root_source_file = b.path("root.zig"),
+            .root_source_file = b.path(described.source),
             .target = target(b, platform.query),
             .optimize = .fast,
             .strip = true,
@@ -52,7 +57,7 @@ fn addLibrary(b: *std.Build, platform: Platform) void {
     });
     const install = b.addInstallArtifact(library, .{
         .dest_dir = .{ .override = .{ .custom = platform.name } },
-        .dest_sub_path = "faultline.so",
+        .dest_sub_path = b.fmt("{s}.so", .{described.name}),
     });
     b.getInstallStep().dependOn(&install.step);
 }
@@ -103,15 +108,20 @@ fn addAbi(b: *std.Build) void {
 }
 
 fn addTests(b: *std.Build) void {
+    const step = b.step("test", "Run the tests of the Zig code");
+    for ([_][]const u8{ "root.zig", "symbols.zig" }) |source| addTest(b, step, source);
+}
+
+fn addTest(b: *std.Build, step: *std.Build.Step, source: []const u8) void {
     const tests = b.addTest(.{
         .use_llvm = true,
         .root_module = b.createModule(.{
-            .root_source_file = b.path("root.zig"),
+            .root_source_file = b.path(source),
             .target = target(b, "x86_64-linux-none"),
             .optimize = .debug,
         }),
     });
     const run = b.addRunArtifact(tests);
     run.has_side_effects = true;
-    b.step("test", "Run the tests of the Zig code").dependOn(&run.step);
+    step.dependOn(&run.step);
 }

@@ -161,17 +161,23 @@ function runBlock(handle: bigint, native: NativeFunctions): Promise<void> {
   });
 }
 
+function openFunctions(
+  path: string,
+  signatures: Readonly<Record<string, CSignature>>,
+): NativeFunctions {
+  const definitions = Object.fromEntries(
+    Object.entries(signatures).map(([name, value]) => [name, signature(value)]),
+  );
+  return ffi().dlopen(path, definitions).symbols;
+}
+
 /** Bun, or null elsewhere. */
 export const bun: Runtime | null = "Bun" in globalThis
   ? {
     name: "bun",
     voidResults: false,
-    openNative(path: string, signatures: Readonly<Record<string, CSignature>>): NativeFunctions {
-      const definitions = Object.fromEntries(
-        Object.entries(signatures).map(([name, value]) => [name, signature(value)]),
-      );
-      return ffi().dlopen(path, definitions).symbols;
-    },
+    openNative: openFunctions,
+    openFunctions,
     openLibrary,
     bindThunks,
     // `ptr` refuses empty views, whose address is not wanted anyway.

@@ -146,6 +146,10 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
       });
       return library.symbols as NativeFunctions;
     },
+    openFunctions: (
+      path: string,
+      signatures: Readonly<Record<string, CSignature>>,
+    ): NativeFunctions => open(path, signatures).symbols as NativeFunctions,
     openLibrary,
     bindThunks,
     bufferArgument: (view: ArrayBufferView): unknown => view,

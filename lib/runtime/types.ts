@@ -74,6 +74,8 @@ export interface Runtime {
   readonly voidResults: boolean;
   /** Opens the native library at `path` and binds its functions. */
   openNative(path: string, signatures: Readonly<Record<string, CSignature>>): NativeFunctions;
+  /** Opens another library of this package, which needs no more than its own functions. */
+  openFunctions(path: string, signatures: Readonly<Record<string, CSignature>>): NativeFunctions;
   /** Opens a user's library; throws `LibraryOpenError`. */
   openLibrary(path: string, native: NativeFunctions): OpenedLibrary;
   bindThunks(path: string, thunks: readonly ThunkBinding[]): BoundThunks;

@@ -9,6 +9,8 @@ pub const Mapping = struct {
     end: u64,
     /// Bits as mprotect takes them: `sys.protection_read` and its kin.
     protection: u32,
+    /// Where in its file it begins.
+    offset: u64,
     /// Device and inode as the kernel prints them; "00:00 0" for anonymous memory.
     file: []const u8,
     /// A file's path, or a name in brackets; empty for other anonymous memory.
@@ -30,7 +32,7 @@ pub fn parse(line: []const u8) ?Mapping {
     var fields = std.mem.tokenizeScalar(u8, line, ' ');
     var range = std.mem.splitScalar(u8, fields.next() orelse return null, '-');
     const permissions = fields.next() orelse return null;
-    _ = fields.next() orelse return null;
+    const offset = fields.next() orelse return null;
     const device = fields.next() orelse return null;
     const inode = fields.next() orelse return null;
     if (permissions.len < 4) return null;
@@ -42,6 +44,7 @@ pub fn parse(line: []const u8) ?Mapping {
         .start = std.fmt.parseInt(u64, range.first(), 16) catch return null,
         .end = std.fmt.parseInt(u64, range.next() orelse return null, 16) catch return null,
         .protection = read | write | execute,
+        .offset = std.fmt.parseInt(u64, offset, 16) catch return null,
         .file = device.ptr[0..length],
         .path = fields.rest(),
     };
@@ -105,10 +108,11 @@ pub const Reader = struct {
 test "parse reads a file's line, an anonymous one and the last page of the address space" {
     const expectEqual = std.testing.expectEqual;
     const expectEqualStrings = std.testing.expectEqualStrings;
-    const file = parse("7f01-7f02 r-xp 00000000 fe:00 77                 /lib/a b (deleted)").?;
+    const file = parse("7f01-7f02 r-xp 00003000 fe:00 77                 /lib/a b (deleted)").?;
     try expectEqual(0x7f01, file.start);
     try expectEqual(0x7f02, file.end);
     try expectEqual(sys.protection_read | sys.protection_execute, file.protection);
+    try expectEqual(0x3000, file.offset);
     try expectEqualStrings("fe:00 77", file.file);
     try expectEqualStrings("/lib/a b (deleted)", file.path);
     try std.testing.expect(!file.anonymous());

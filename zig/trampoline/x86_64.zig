@@ -54,25 +54,7 @@ pub const Slot = extern struct {
     }
 };
 
-pub const RecoveryFrame = extern struct {
-    previous: u64,
-    slot: u64,
-    mxcsr: u32,
-    x87_control: u16,
-    _padding: u16,
-    r15: u64,
-    r14: u64,
-    r13: u64,
-    r12: u64,
-    rbx: u64,
-    rbp: u64,
-    return_address: u64,
-
-    comptime {
-        assert(@offsetOf(RecoveryFrame, "slot") == 8);
-        assert(@offsetOf(RecoveryFrame, "return_address") == 72);
-    }
-};
+pub const RecoveryFrame = @import("x86_64_frame.zig").RecoveryFrame;
 
 /// The thread-local words. Sixteen bytes, so that glibc and musl can place them in static TLS.
 pub const ThreadLocal = extern struct {

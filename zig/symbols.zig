@@ -1,0 +1,57 @@
+//! The symbols library: frames of an exception, and what is known about an address. It is opened
+//! at the first look-up, and runs outside of signal handlers only.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const lock = @import("outside/lock.zig");
+const interface = @import("symbols/interface.zig");
+const lookup = @import("symbols/lookup.zig");
+const modules = @import("symbols/modules.zig");
+const unwind = @import("symbols/unwind.zig");
+
+/// As in the main library: a failed check is a crash, and printing would pull in libc.
+pub const panic = std.debug.no_panic;
+pub const std_options: std.Options = .{ .enable_segfault_handler = false };
+
+const failed = -1;
+
+/// Compared at load.
+pub export fn fl_sym_version() u32 {
+    return interface.version;
+}
+
+/// Notes which files are mapped where. What the other functions tell is as of the last call.
+pub export fn fl_sym_refresh() void {
+    lock.acquire();
+    defer lock.release();
+    modules.refresh();
+}
+
+/// Writes up to `capacity` frames of the exception, of `byte_length` bytes and 8-byte aligned.
+/// How many, or -1 when it is damaged.
+pub export fn fl_sym_unwind(
+    exception: *const abi.Exception,
+    byte_length: u32,
+    into: [*]interface.Entry,
+    capacity: u32,
+) i32 {
+    if (@intFromPtr(exception) % @alignOf(abi.Exception) != 0) return failed;
+    if (byte_length < @sizeOf(abi.Exception)) return failed;
+    lock.acquire();
+    defer lock.release();
+    const count = unwind.unwind(exception, byte_length, into[0..capacity]) orelse return failed;
+    return @intCast(count);
+}
+
+/// Writes what is known about the code at `address`: `interface.Found` and what follows it. Its
+/// length, or -1 when the address is in no file's code or the answer is longer than `capacity`.
+pub export fn fl_sym_lookup(address: u64, into: [*]u8, capacity: u32) i32 {
+    lock.acquire();
+    defer lock.release();
+    const length = lookup.lookup(address, into[0..capacity]) orelse return failed;
+    return @intCast(length);
+}
+
+test {
+    _ = @import("symbols/cursor.zig");
+}
