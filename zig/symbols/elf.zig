@@ -191,7 +191,12 @@ fn slice(bytes: []const u8, offset: u64, size: u64) Error![]const u8 {
 }
 
 /// `count` structs at `offset`, wherever they are aligned.
-pub fn structs(comptime T: type, bytes: []const u8, offset: u64, count: u64) Error![]align(1) const T {
+pub fn structs(
+    comptime T: type,
+    bytes: []const u8,
+    offset: u64,
+    count: u64,
+) Error![]align(1) const T {
     const size = std.math.mul(u64, count, @sizeOf(T)) catch return error.Malformed;
     return std.mem.bytesAsSlice(T, try slice(bytes, offset, size));
 }

@@ -21,6 +21,10 @@ pub fn map(path: []const u8, inode: ?u64) ?[]const u8 {
     return @as([*]const u8, @ptrFromInt(address))[0..@intCast(size)];
 }
 
+pub fn unmap(bytes: []const u8) void {
+    sys.unmap(@intFromPtr(bytes.ptr), bytes.len);
+}
+
 fn check(descriptor: u32, inode: ?u64) ?u64 {
     const at_empty_path = 0x1000;
     const want: linux.STATX = .{ .SIZE = true, .INO = true, .TYPE = true };

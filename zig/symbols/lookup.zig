@@ -1,18 +1,10 @@
 //! Everything that is known about an address, as one answer.
 
 const std = @import("std");
+const debug = @import("debug.zig");
+const Details = @import("details.zig").Details;
 const interface = @import("interface.zig");
 const modules = @import("modules.zig");
-const Names = @import("names.zig").Names;
-
-/// Names, lines and files of functions at an address, innermost first.
-pub const Function = struct {
-    name: []const u8 = "",
-    file: []const u8 = "",
-    start: u64 = 0,
-    line: u32 = 0,
-    column: u32 = 0,
-};
 
 /// Writes an answer piece by piece; `full` once something did not fit.
 const Answer = struct {
@@ -28,6 +20,18 @@ const Answer = struct {
         @memcpy(answer.into[answer.used..][0..bytes.len], bytes);
         answer.used += bytes.len;
     }
+
+    fn writeFunction(answer: *Answer, function: *const debug.Found, bias: u64) void {
+        answer.write(std.mem.asBytes(&interface.Function{
+            .start = if (function.start == 0) 0 else bias +% function.start,
+            .line = function.line,
+            .column = function.column,
+            .name_length = @intCast(function.name.len),
+            .file_length = @intCast(function.file.len),
+        }));
+        answer.write(function.name);
+        answer.write(function.file);
+    }
 };
 
 /// Length of the answer; null when `address` lies in no file's code, or when there is no room.
@@ -41,51 +45,52 @@ pub fn lookup(address: u64, into: []u8) ?usize {
         .symbol_address = 0,
         .path_length = @intCast(module.path.len),
     };
-    var functions: []const Function = &.{};
-    var alone: [1]Function = undefined;
+    var functions: []const debug.Found = &.{};
+    var buffer: [debug.inlined_max]debug.Found = undefined;
+    var bias: u64 = 0;
     if (modules.place(address)) |place| {
-        const bias = address -% place.address;
+        bias = address -% place.address;
         found.module_base = bias +% place.image.lowest();
-        if (nameOf(module, place.address)) |name| {
-            found.symbol_address = bias +% name.start;
-            alone[0] = .{ .name = name.text, .start = found.symbol_address };
-            functions = &alone;
-        }
+        functions = describe(&place, &found.symbol_address, &buffer);
+        if (found.symbol_address != 0) found.symbol_address +%= bias;
     }
     found.function_count = @intCast(functions.len);
     var answer: Answer = .{ .into = into };
     answer.write(std.mem.asBytes(&found));
     answer.write(module.path);
-    for (functions) |function| writeFunction(&answer, &function);
+    for (functions) |*function| answer.writeFunction(function, bias);
     if (answer.full) return null;
     found.size = @intCast(answer.used);
     @memcpy(into[0..@sizeOf(interface.Found)], std.mem.asBytes(&found));
     return answer.used;
 }
 
-fn writeFunction(answer: *Answer, function: *const Function) void {
-    answer.write(std.mem.asBytes(&interface.Function{
-        .start = function.start,
-        .line = function.line,
-        .column = function.column,
-        .name_length = @intCast(function.name.len),
-        .file_length = @intCast(function.file.len),
-    }));
-    answer.write(function.name);
-    answer.write(function.file);
-}
-
-const Name = @import("names.zig").Name;
-
-fn nameOf(module: *modules.Module, address: u64) ?Name {
-    if (module.names == null) module.names = readNames(module);
-    return module.names.?.find(address);
-}
-
-fn readNames(module: *modules.Module) Names {
-    const image = &module.image.?;
-    const arena = modules.arena();
-    const full = Names.read(arena, image, false) catch Names.none;
-    if (full.functions.len > 0) return full;
-    return Names.read(arena, image, true) catch Names.none;
+/// Debug information first; the symbol table has the names that it lacks.
+fn describe(
+    place: *const modules.Place,
+    symbol: *u64,
+    buffer: *[debug.inlined_max]debug.Found,
+) []const debug.Found {
+    const module = place.module;
+    if (module.details == null) {
+        module.details = Details.read(modules.arena(), place.image, module.path);
+    }
+    const details = &module.details.?;
+    const name = details.names.find(place.address);
+    if (name) |known| symbol.* = known.start;
+    const count = if (details.debug) |*known| known.lookup(place.address, buffer) catch 0 else 0;
+    if (count == 0) {
+        const known = name orelse return &.{};
+        buffer[0] = .{ .name = known.text, .start = known.start };
+        return buffer[0..1];
+    }
+    const outermost = &buffer[count - 1];
+    if (outermost.name.len == 0) {
+        if (name) |known| outermost.name = known.text;
+    }
+    if (name) |known| {
+        if (outermost.start == 0) outermost.start = known.start;
+    }
+    if (symbol.* == 0) symbol.* = outermost.start;
+    return buffer[0..count];
 }

@@ -5,7 +5,7 @@ const std = @import("std");
 const maps = @import("../outside/maps.zig");
 const elf = @import("elf.zig");
 const file = @import("file.zig");
-const names = @import("names.zig");
+const Details = @import("details.zig").Details;
 
 pub const Module = struct {
     /// As the kernel prints it.
@@ -13,7 +13,7 @@ pub const Module = struct {
     inode: u64,
     image: ?elf.Image,
     /// Read at the first look-up.
-    names: ?names.Names = null,
+    details: ?Details = null,
 };
 
 pub const Range = struct {
