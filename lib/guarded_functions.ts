@@ -61,7 +61,8 @@ function poisonedError(
   cause: HardwareException,
 ): FaultlineError {
   const { call, suspects } = cause.info;
-  const where = suspects.length === 0 ? "" : ` inside ${suspects.join(" and ")}`;
+  const others = suspects.filter((name) => name !== call?.symbol);
+  const where = others.length === 0 ? "" : ` inside ${others.join(" and ")}`;
   return new FaultlineError(
     "LIBRARY_POISONED",
     `Cannot call ${symbol}() of ${library} as an exception in ${call?.symbol}()${where} may have ` +
@@ -106,10 +107,10 @@ class FunctionSet implements GuardedFunctions {
     definitions.forEach((definition, index) => {
       const { signature, nonblocking } = definition;
       const slot = this.#slots[index]!;
-      const onCaught = (bytes: ExceptionBytes) => this.#caught(definition, bytes);
+      const onCaught = (bytes: ExceptionBytes) => this.#caught(definition, bytes, wrapper.call);
       const block: BlockTarget = { ...definition, address: targets[index]! };
       const make = nonblocking ? nonblockingFunction : blockFunction;
-      const wrapper = slot === null
+      const wrapper: GuardedFunction = slot === null
         ? make(signature, block, ready, pointers, onCaught)
         : guardedFunction(signature, bound.shift()!, ready, pointers, onCaught);
       this.#keep(wrapper, slot, signature.symbol);
@@ -136,11 +137,17 @@ class FunctionSet implements GuardedFunctions {
   }
 
   /** Counts an exception, and refuses further calls where that is what follows. */
-  #caught({ afterException }: ParsedDefinition, bytes: ExceptionBytes): HardwareException | null {
+  #caught(
+    { afterException }: ParsedDefinition,
+    bytes: ExceptionBytes,
+    call: CFunction,
+  ): HardwareException | null {
     this.#count();
     if (afterException === "continue" || this.#poisoned) return null;
     if (afterException === null && !isSuspect(bytes, details)) return null;
     const error = new HardwareException(bytes);
+    // Its stack begins with the call, as that of others: how it came to be made says nothing.
+    Error.captureStackTrace(error, call);
     this.#poisoned = true;
     // A callback may have closed the library that it was called from.
     if (this.#closed) return error;
