@@ -1,0 +1,101 @@
+/**
+ * Compiles C and C++ libraries for tests, and asks other tools about them.
+ *
+ * @module
+ */
+import { strict as assert } from "node:assert";
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folder = join(
+  process.env.FAULTLINE_BUILD ?? join(root, ".build", "out"),
+  "compiled",
+  String(process.pid),
+);
+const timeout = 300_000;
+
+/** What a program wrote; it must succeed. */
+export function output(command: string, args: readonly string[]): string {
+  const result = spawnSync(command, args, { encoding: "utf8", timeout });
+  assert.equal(result.status, 0, `${command} ${args.join(" ")}: ${JSON.stringify(result)}`);
+  return result.stdout;
+}
+
+/** Whether a program can be started. */
+export function exists(command: string): boolean {
+  return spawnSync(command, ["--version"], { timeout }).status === 0;
+}
+
+/** The path of a file in the folder of what tests compile. */
+export function compiledFile(name: string): string {
+  mkdirSync(folder, { recursive: true });
+  return join(folder, name);
+}
+
+/** Compiles `source` of this folder to a library; gives its path. */
+export function compile(name: string, source: string, flags: readonly string[]): string {
+  const path = compiledFile(`${name}.so`);
+  const compiler = source.endsWith(".c") ? "cc" : "c++";
+  // Zig's compiler traps undefined behaviour unless told otherwise: these faults must be real.
+  const common = ["-shared", "-fPIC", "-g", "-fno-sanitize=undefined", "-Wno-everything"];
+  const arguments_ = ["-target", "x86_64-linux-gnu.2.17", ...common, ...flags];
+  const result = spawnSync(
+    join(root, ".venv", "bin", "python"),
+    ["-m", "ziglang", compiler, ...arguments_, "-o", path, join(root, "test", source)],
+    { encoding: "utf8", timeout, env: { ...process.env, ...zigFolders() } },
+  );
+  assert.equal(result.status, 0, JSON.stringify(result));
+  return path;
+}
+
+function zigFolders(): Record<string, string> {
+  return {
+    ZIG_GLOBAL_CACHE_DIR: process.env.ZIG_GLOBAL_CACHE_DIR ?? join(root, ".build", "zig_global"),
+    ZIG_LOCAL_CACHE_DIR: process.env.ZIG_LOCAL_CACHE_DIR ?? join(root, ".build", "zig_local"),
+  };
+}
+
+/** A function at an address, as another tool tells. */
+export interface ToolFrame {
+  readonly symbol: string;
+  readonly file: string;
+  readonly line: number;
+  /** null where the tool does not tell columns. */
+  readonly column: number | null;
+}
+
+/** What addr2line tells about an address of `path`, innermost first. */
+export function addr2line(path: string, address: bigint): readonly ToolFrame[] {
+  const args = ["-e", path, "-f", "-i", "-C", `0x${address.toString(16)}`];
+  const lines = output("addr2line", args).trim().split("\n");
+  return Array.from({ length: lines.length / 2 }, (_, index) => {
+    const place = /^(.*):(\d+|\?)(?: \(discriminator \d+\))?$/.exec(lines[2 * index + 1]!)!;
+    const symbol = withoutParameters(lines[2 * index]!);
+    return { symbol, file: place[1]!, line: Number(place[2]), column: null };
+  });
+}
+
+/** What llvm-symbolizer tells. */
+export function llvmSymbolizer(path: string, address: bigint): readonly ToolFrame[] {
+  const args = ["--obj", path, "--output-style=JSON", `0x${address.toString(16)}`];
+  const [found] = JSON.parse(output("llvm-symbolizer", args)) as [{
+    Symbol: { FunctionName: string; FileName: string; Line: number; Column: number }[];
+  }];
+  return found.Symbol.map(({ FunctionName, FileName, Line, Column }) => ({
+    symbol: withoutParameters(FunctionName),
+    file: FileName,
+    line: Line,
+    column: Column,
+  }));
+}
+
+/** "a::b<int>(char) const" to "a::b<int>", with the lambdas' and anonymous namespaces' brackets. */
+function withoutParameters(name: string): string {
+  const kept = name.replaceAll("(anonymous namespace)", "\u0001");
+  const cut = kept.includes("lambda") ? kept : kept.replace(/\(.*\)(?: const)?$/, "");
+  return cut.replaceAll("\u0001", "(anonymous namespace)").replace(/^[\w ]+ (?=shapes::)/, "");
+}
