@@ -21,6 +21,7 @@ export { capabilities, type Capability, type CapabilityName } from "./lib/capabi
 export { callable } from "./lib/callable.ts";
 export { type Callback, callback } from "./lib/callback.ts";
 export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
+export type { CrashReport } from "./lib/crash_report.ts";
 export { type CallOptions, dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, FaultingInstruction, Registers } from "./lib/exception_info.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
@@ -43,6 +44,7 @@ export {
   readMemory,
   writeMemory,
 } from "./lib/memory.ts";
+export type { LoadedModule } from "./lib/module_list.ts";
 export type {
   NativeArgument,
   NativeBuffer,
@@ -57,4 +59,5 @@ export {
   type SignalName,
   UnsupportedSignalError,
 } from "./lib/signal_table.ts";
+export type { StackFrame } from "./lib/stack_frame.ts";
 export { throwException, throwException as throw } from "./lib/throw_exception.ts";

@@ -42,11 +42,12 @@ export function mappingsAround(address: bigint): MappingsAround {
   };
 }
 
-function readAvailable(address: bigint, byteLength: number): Uint8Array {
+/** The first bytes at `address` that can be read now, at most `byteLength`. */
+export function readAvailable(address: bigint, byteLength: number): Uint8Array {
   const bytes = new Uint8Array(byteLength);
   const { functions } = native();
   const count = functions.fl_read_available!(address, bytes, byteLength) as number;
-  checkStatus(count, "Cannot read the instruction");
+  checkStatus(count, "Cannot read memory");
   return bytes.slice(0, count);
 }
 

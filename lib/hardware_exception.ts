@@ -3,6 +3,9 @@
  *
  * @module
  */
+import { inspect as inspectOfNode } from "node:util";
+import { backtraceOf } from "./backtrace.ts";
+import { type CrashReport, makeReport } from "./crash_report.ts";
 import { details } from "./exception_details.ts";
 import { exceptionFromJson, exceptionToJson } from "./exception_json.ts";
 import {
@@ -14,7 +17,11 @@ import {
   ExceptionReader,
   typeOf,
 } from "./exception_info.ts";
+import { type InspectAsked, inspectText, type InspectValue } from "./inspect_text.ts";
+import { whenNativeOpens } from "./native.ts";
 import { codeName, signalName } from "./signal_table.ts";
+import type { StackFrame } from "./stack_frame.ts";
+import { watchUncaught } from "./uncaught.ts";
 
 const brand: symbol = Symbol.for("faultline.HardwareException");
 
@@ -158,15 +165,76 @@ export class HardwareException extends Error {
     return error;
   }
 
+  /**
+   * Collects what is known about the exception, for people: `toText()` of the report shows it.
+   *
+   * Memory, modules and names are those of now: ask soon after the exception.
+   *
+   * @example Usage
+   * ```ts
+   * import { catchException, dlopen } from "faultline";
+   *
+   * using libc = dlopen("libc.so.6", { strlen: { parameters: ["address"], result: "usize" } });
+   * const result = catchException(() => libc.symbols.strlen(16n));
+   * if (!result.ok) {
+   *   const report = result.error.toReport();
+   *   console.log(report.signature); // access-violation libc.so.6!...
+   *   console.log(report.toText({ color: false, width: 100 }));
+   * }
+   * ```
+   */
+  toReport(): CrashReport {
+    const { info, message, stack } = this;
+    const isOwn = !("info" in this.#source);
+    return makeReport({ info, message, stack, backtrace: framesOf(this.#source), isOwn });
+  }
+
   /** The message, made when it is looked at. */
   static describe(exception: HardwareException): string {
     return describeSource(exception.#source);
   }
+
+  /** What `console.log` and `inspect` of both runtimes show. */
+  static inspect(exception: HardwareException, asked: InspectAsked): string {
+    const { name, info, message, stack, additional } = exception;
+    const others: Record<string, unknown> = { ...exception };
+    if (exception.cause !== undefined) others["cause"] = exception.cause;
+    if (additional !== undefined) others["additional"] = additional;
+    const backtrace = framesOf(exception.#source);
+    return inspectText({ name, message, stack, info, backtrace, others }, asked);
+  }
+}
+
+function framesOf(source: ExceptionBytes | SyntheticException): readonly StackFrame[] {
+  return "info" in source ? [] : backtraceOf(source);
+}
+
+/** What both runtimes pass besides: `showHidden`, `breakLength` and more. */
+interface InspectOptions {
+  readonly colors?: boolean;
+  readonly depth?: number | null;
 }
 
 // On the prototype, so that throwing costs neither text nor properties where that can be.
 Object.defineProperties(HardwareException.prototype, {
   [brand]: { value: true },
+  // Deno honours this name as well as its own, Bun this one only.
+  [Symbol.for("nodejs.util.inspect.custom")]: {
+    value(
+      this: HardwareException,
+      depth: number | null,
+      options: InspectOptions = {},
+      inspect: (value: unknown, options: InspectOptions) => string = inspectOfNode,
+    ): string {
+      const left = typeof depth === "number" ? Math.max(depth - 1, 0) : depth;
+      const show: InspectValue = (value) => inspect(value, { ...options, depth: left });
+      return HardwareException.inspect(this, {
+        color: options.colors === true,
+        isNamedOnly: typeof depth === "number" && depth < 0,
+        inspect: show,
+      });
+    },
+  },
   name: { value: "HardwareException", writable: true, configurable: true },
   message: {
     get(this: HardwareException): string {
@@ -178,6 +246,8 @@ Object.defineProperties(HardwareException.prototype, {
     configurable: true,
   },
 });
+
+whenNativeOpens(() => watchUncaught(brand));
 
 function describeSource(source: ExceptionBytes | SyntheticException): string {
   return "info" in source ? source.message : describeException(source);

@@ -45,8 +45,19 @@ let opened: Native | undefined;
 
 /** The native library; opened and attached to this thread at first use. */
 export function native(): Native {
-  opened ??= open();
+  if (opened === undefined) {
+    opened = open();
+    for (const body of whenOpened) body();
+  }
   return opened;
+}
+
+const whenOpened: (() => void)[] = [];
+
+/** Runs `body` when the native library is opened on this thread. */
+export function whenNativeOpens(body: () => void): void {
+  if (opened === undefined) whenOpened.push(body);
+  else body();
 }
 
 /** Whether the native library is open on this thread; asking does not open it. */

@@ -6,8 +6,8 @@
  */
 import { basename, dirname, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { ExceptionInfo } from "../exception_info.ts";
 import type { HardwareException } from "../hardware_exception.ts";
+import { tellingRegister } from "../telling_register.ts";
 import { fit, lineWidth, paint, printedLength, wrap } from "./style.ts";
 
 /** Where an instruction lies, and its first bytes. */
@@ -53,29 +53,6 @@ function hexBytes(bytes: Uint8Array, separator: string): string {
 
 function hex(value: bigint): string {
   return `0x${value.toString(16)}`;
-}
-
-// Argument registers first: they are the likeliest to hold what the caller got wrong.
-const pointerRegisters = ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "rbp"] as const;
-
-/** The register that explains the exception, as name, value and meaning. */
-function tellingRegister(info: ExceptionInfo): readonly [string, string, string] | null {
-  const { registers, address, type } = info;
-  if (type === "stack-overflow" && address !== null) {
-    const { stackPointer } = registers;
-    const meaning = `stack pointer; ${info.access ?? "access"} at ${hex(address)}`;
-    return ["rsp", hex(stackPointer), meaning];
-  }
-  if (type === "abort") {
-    return ["rdx", hex(registers["rdx"] ?? 0n), "the signal that the library sent itself"];
-  }
-  if (type !== "access-violation" || address === null) return null;
-  const name = pointerRegisters.find((one) => registers[one] === address);
-  return name === undefined ? null : [name, hex(address), `the address that was ${pastOf(info)}`];
-}
-
-function pastOf({ access }: ExceptionInfo): string {
-  return { read: "read", write: "written", execute: "jumped to" }[access ?? "read"];
 }
 
 /** A heading across the line: number and title on the left, `right` at the end. */
@@ -142,8 +119,8 @@ export function crashBlock(block: CrashBlock): string[] {
   lines.push(`${gutter("")} ${paint("dim", "╰─")} ${instructionLine(place)}`);
   const register = tellingRegister(info);
   if (register !== null) {
-    const [name, value, meaning] = register;
-    lines.push(`        ${paint("yellow", `${name} = ${value}`)}  ${paint("dim", meaning)}`);
+    const { name, value, meaning } = register;
+    lines.push(`        ${paint("yellow", `${name} = ${hex(value)}`)}  ${paint("dim", meaning)}`);
   }
   if (note !== null) lines.push(`        ${paint("dim", note)}`);
   return lines;

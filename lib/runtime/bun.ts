@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { nativeStatus } from "../abi.ts";
 import {
   type BoundThunks,
@@ -193,5 +194,7 @@ export const bun: Runtime | null = "Bun" in globalThis
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>
       typeof value === "number" && Number.isSafeInteger(value) && value >= 0,
+    noColor: (): boolean => Boolean(process.env.NO_COLOR),
+    mayRead: (): boolean => true,
   }
   : null;

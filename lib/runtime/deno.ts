@@ -33,6 +33,10 @@ interface DenoLibrary {
 interface DenoNamespace {
   dlopen(path: string, symbols: Readonly<Record<string, DenoDefinition>>): DenoLibrary;
   readonly UnsafeCallback: new (signature: CSignature, body: CFunction) => DenoCallback;
+  readonly noColor: boolean;
+  readonly permissions: {
+    querySync(wanted: { name: "read"; path: string }): { readonly state: string };
+  };
 }
 
 function namespace(): DenoNamespace {
@@ -167,5 +171,8 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
       native.pointerOfAddress!(address),
     isPointer: (value: unknown): boolean =>
       typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null,
+    noColor: (): boolean => namespace().noColor,
+    mayRead: (path: string): boolean =>
+      namespace().permissions.querySync({ name: "read", path }).state === "granted",
   }
   : null;

@@ -101,4 +101,8 @@ export interface Runtime {
   pointerFrom(address: bigint, native: NativeFunctions): unknown;
   /** Whether `value` is a pointer value of this runtime (not null). */
   isPointer(value: unknown): boolean;
+  /** Whether the user set NO_COLOR; asking needs no permission. */
+  noColor(): boolean;
+  /** Whether a file may be read without a question to the user. */
+  mayRead(path: string): boolean;
 }

@@ -1,0 +1,113 @@
+/**
+ * The report of one exception: everything that is known, collected when it is asked for.
+ *
+ * @module
+ */
+import { readAvailable } from "./exception_details.ts";
+import type { ExceptionInfo } from "./exception_info.ts";
+import { baseName, hex } from "./frame_text.ts";
+import { type LoadedModule, modulesOf } from "./module_list.ts";
+import { type MemoryNear, reportText } from "./report_text.ts";
+import { javascriptFrames } from "./source_text.ts";
+import type { StackFrame } from "./stack_frame.ts";
+import { textOptions } from "./terminal.ts";
+
+/**
+ * What is known about one exception.
+ *
+ * @example Usage
+ * ```ts
+ * import { catchException, type CrashReport, dlopen } from "faultline";
+ *
+ * using libc = dlopen("libc.so.6", { strlen: { parameters: ["address"], result: "usize" } });
+ * const result = catchException(() => libc.symbols.strlen(16n));
+ * if (!result.ok) {
+ *   const report: CrashReport = result.error.toReport();
+ *   console.log(report.toText({ width: 100 }));
+ * }
+ * ```
+ */
+export interface CrashReport {
+  readonly version: 1;
+  /** Names this report; another one of the same exception has another id. */
+  readonly id: string;
+  /**
+   * Equal for the same fault in another run, also on another machine: the type, and the modules and
+   * functions of the innermost frames.
+   */
+  readonly signature: string;
+  readonly exception: ExceptionInfo;
+  /** Innermost first. */
+  readonly backtrace: readonly StackFrame[];
+  /** The modules that the frames lie in. */
+  readonly modules: readonly LoadedModule[];
+  /**
+   * The report as text for people; its last line begins with "SUMMARY".
+   *
+   * @param options `color` wins over NO_COLOR; by default it is on when standard output is a
+   * terminal. `width` is the terminal's by default, 80 without one; lines are longer only where
+   * they are one word.
+   * @throws {RangeError} If `width` is no integer of at least 1.
+   */
+  toText(options?: { color?: boolean; width?: number }): string;
+}
+
+/** What a report is made of. */
+export interface ReportedException {
+  readonly info: ExceptionInfo;
+  readonly message: string;
+  readonly stack: string | undefined;
+  readonly backtrace: readonly StackFrame[];
+  /** Whether the exception happened in this process, so that its memory tells more. */
+  readonly isOwn: boolean;
+}
+
+const signatureFrames = 5;
+
+/** One frame of a signature: nothing that differs between runs. */
+function signatureOf({ symbol, module, offset }: StackFrame): string {
+  if (module === null) return symbol ?? "?";
+  return `${baseName(module)}!${symbol ?? hex(offset)}`;
+}
+
+function signature({ type }: ExceptionInfo, frames: readonly StackFrame[]): string {
+  return [type, ...frames.slice(0, signatureFrames).map(signatureOf)].join(" ");
+}
+
+const rowLength = 16;
+const rowsBefore = 3n;
+const rowsAfter = 4n;
+const memoryEnd = 2n ** 64n;
+
+/** Reads what lies around `address`: whole rows, each of which lies in one page. */
+function memoryNear(address: bigint): MemoryNear {
+  const step = BigInt(rowLength);
+  const row = address - address % step;
+  const start = row > rowsBefore * step ? row - rowsBefore * step : 0n;
+  const last = row + rowsAfter * step;
+  const end = last < memoryEnd ? last : memoryEnd;
+  const bytes: (number | null)[] = [];
+  for (let at = start; at < end; at += step) {
+    const read = readAvailable(at, rowLength);
+    for (let index = 0; index < rowLength; index += 1) bytes.push(read[index] ?? null);
+  }
+  return { start, bytes };
+}
+
+/** Collects a report now; its text is made when it is asked for. */
+export function makeReport(reported: ReportedException): CrashReport {
+  const { info, message, stack, backtrace, isOwn } = reported;
+  const modules = isOwn ? modulesOf(backtrace) : Object.freeze([]);
+  const memory = isOwn && info.address !== null ? memoryNear(info.address) : null;
+  const content = { info, message, backtrace, memory, javascript: javascriptFrames(stack) };
+  return Object.freeze({
+    version: 1,
+    id: crypto.randomUUID(),
+    signature: signature(info, backtrace),
+    exception: info,
+    backtrace,
+    modules,
+    toText: (options?: { color?: boolean; width?: number }): string =>
+      reportText(content, textOptions(options)),
+  });
+}

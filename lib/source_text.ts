@@ -1,0 +1,55 @@
+/**
+ * Frames of JavaScript, and lines of source files for excerpts.
+ *
+ * @module
+ */
+import { readFileSync, statSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { runtime } from "./native.ts";
+
+/** A place in a source file. */
+export interface SourcePlace {
+  readonly file: string;
+  /** From 1. */
+  readonly line: number;
+  /** From 1; null when not known. */
+  readonly column: number | null;
+}
+
+const here = new URL(".", import.meta.url).href;
+const hereAsPath = fileURLToPath(here);
+
+/** Frames of a `stack` without the error's text and without this package's own. */
+export function javascriptFrames(stack: string | undefined): readonly string[] {
+  const lines = (stack ?? "").split("\n").filter((text) => /^\s+at /.test(text));
+  return lines.filter((text) => !text.includes(here) && !text.includes(hereAsPath))
+    .map((text) => text.trim());
+}
+
+/** The place that a frame of JavaScript names; null when it is in no file. */
+export function placeOfFrame(frame: string): SourcePlace | null {
+  const match = /(file:\/\/[^\s()]+|\/[^()]*?):(\d+):(\d+)\)?$/.exec(frame);
+  if (match === null) return null;
+  const [, where, line, column] = match as unknown as [string, string, string, string];
+  try {
+    const file = where.startsWith("file:") ? fileURLToPath(where) : where;
+    return { file, line: Number(line), column: Number(column) };
+  } catch {
+    return null;
+  }
+}
+
+const sourceMax = 8 * 1024 * 1024;
+
+/** Lines of a source file; null when it is not there, not text, or may not be read. */
+export function sourceLines(file: string): readonly string[] | null {
+  try {
+    if (!file.startsWith("/") || !runtime().mayRead(file)) return null;
+    const found = statSync(file);
+    if (!found.isFile() || found.size > sourceMax) return null;
+    const text = readFileSync(file, "utf8");
+    return text.includes("\0") ? null : text.split(/\r?\n/);
+  } catch {
+    return null;
+  }
+}
