@@ -179,6 +179,7 @@ test("H45 a fault inside memcpy, strlen or snprintf is unknown, also after calls
       ["strlen", () => libc.strlen(0x10n)],
       ["memcpy", () => libc.memcpy(0x10n, 0x20n, 100)],
       ["snprintf", () => libc.snprintf(new Uint8Array(8), 8, format, 0x20n)],
+      ["a call of null", () => symbols.fx_jump(0n)],
     ];
     for (const [name, body] of cases) {
       // What malloc and free leave on the stack is no frame.
