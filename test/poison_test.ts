@@ -35,7 +35,7 @@ test("dlopen() goes on after an exception that is not suspect", () => {
   }
 });
 
-test("dlopen() poisons the handle after a suspect exception, and opening again is the way back", () => {
+test("dlopen() poisons the handle after a suspect exception, until it is opened again", () => {
   using library = openLibc();
   using other = openLibc();
   exceptionOf(() => library.symbols.strlen(0n));

@@ -1,4 +1,4 @@
-/** The exception record: fields of siginfo_t, the instruction, and whether to trust what is left. */
+/** The exception record: fields of siginfo_t, the instruction, and whether it is suspect. */
 import { strict as assert } from "node:assert";
 import { createRequire } from "node:module";
 import { test } from "node:test";
@@ -18,6 +18,7 @@ const libc = dlopen("libc.so.6", {
   snprintf: { parameters: ["buffer", "usize", "buffer", "address"], result: "i32" },
 }, { afterException: "continue", signals: ["SIGSEGV", "SIGBUS", "SIGABRT"] }).symbols;
 
+const format = new TextEncoder().encode("%s\0");
 const faultFields = { addressLsb: null, bounds: null, protectionKey: null };
 const nothing = { ...faultFields, synthCode: 0, synthData: 0n };
 
@@ -128,7 +129,7 @@ test("ExceptionInfo.instruction has the bytes that the process has there", () =>
   );
 });
 
-test("ExceptionInfo.instruction is null where no instruction can be read, and cut at an end", () => {
+test("ExceptionInfo.instruction is null where none can be read, and cut at the end", () => {
   assert.equal(exceptionOf(() => symbols.fx_jump(0x10n)).info.instruction, null);
   const pages = symbols.fx_map(8192, 7);
   symbols.fx_protect(pages + 4096n, 4096, 0);
@@ -173,12 +174,12 @@ test("H45 abort() by a double free is suspect: SIGABRT, with free() on the stack
 });
 
 test("H45 a fault inside memcpy, strlen or snprintf is unknown, also after calls of malloc", () => {
-  const format = new TextEncoder().encode("%s\0");
   for (let round = 0; round < 3; round++) {
     const cases: readonly [string, () => unknown][] = [
       ["strlen", () => libc.strlen(0x10n)],
       ["memcpy", () => libc.memcpy(0x10n, 0x20n, 100)],
       ["snprintf", () => libc.snprintf(new Uint8Array(8), 8, format, 0x20n)],
+      ["a call of null", () => symbols.fx_jump(0n)],
     ];
     for (const [name, body] of cases) {
       // What malloc and free leave on the stack is no frame.
@@ -187,6 +188,14 @@ test("H45 a fault inside memcpy, strlen or snprintf is unknown, also after calls
       assert.deepEqual([name, info.safety, ...info.suspects], [name, "unknown"]);
     }
   }
+});
+
+test("H45 a fault below printf() is suspect, whether the stream has a buffer or not", () => {
+  using printing = dlopen("libc.so.6", {
+    printf: { parameters: ["buffer", "address"], result: "i32" },
+  });
+  const { info } = exceptionOf(() => printing.symbols.printf(format, 0x20n));
+  assert.deepEqual([info.safety, ...info.suspects], ["suspect", "printf"]);
 });
 
 test("H45 a fault with a changed signal mask is suspect without a function to name", () => {

@@ -67,7 +67,8 @@ pub const ExceptionFlags = packed struct(u32) {
 };
 
 pub const frames_max = 64;
-pub const stack_copy_max = 4096;
+/// Enough for the 8 KiB that glibc puts on the stack to print to a stream without a buffer.
+pub const stack_copy_max = 12 * 1024;
 /// Standard-form XSAVE with AMX tiles takes 11,008 bytes.
 pub const extended_max = 12 * 1024;
 pub const context_size = 304;

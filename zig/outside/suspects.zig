@@ -213,6 +213,16 @@ pub fn name(exception: *const abi.Exception, into: []u8) usize {
     var registers = initial(exception);
     found.add(exception.instruction_pointer);
     var inside: u64 = exception.instruction_pointer;
+    if (exception.access == .execute) bad_call: {
+        // A call or jump through a bad pointer: nothing says how to leave what is not code, but the
+        // return address is the last that was pushed.
+        const pushed = exception.stack_pointer;
+        const address = stack.load(pushed) orelse break :bad_call;
+        registers[unwind.instruction_pointer] = address;
+        registers[unwind.stack_pointer] = pushed + 8;
+        inside = address -| 1;
+        found.add(inside);
+    }
     for (0..steps_max) |_| {
         registers = unwind.step(&registers, inside, &stack) orelse break;
         if (registers[unwind.stack_pointer].? >= exception.recovery_point) return found.used;
