@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { demangle } from "./demangle.ts";
 import { openNativeFunctions } from "./native.ts";
 import type { CSignature, NativeFunctions } from "./runtime/types.ts";
 import type { StackFrame } from "./stack_frame.ts";
@@ -95,7 +96,8 @@ export function symbolsProblem(): string | null {
 
 /** Notes which files are mapped where, for the look-ups that follow. */
 export function refreshModules(): void {
-  library()?.functions.fl_sym_refresh!();
+  const found = library();
+  if (found !== null) found.functions.fl_sym_refresh!();
 }
 
 /**
@@ -145,7 +147,7 @@ export function codeAt(address: bigint): CodeAt | null {
     const name = text(view.getUint32(head + 16, true));
     const file = text(view.getUint32(head + 20, true));
     list.push({
-      name: name === "" ? null : name,
+      name: name === "" ? null : demangle(name),
       start: start === 0n ? null : start,
       file: file === "" ? null : file,
       line: known(view.getUint32(head + 8, true)),
