@@ -50,7 +50,7 @@ const signatures: Readonly<Record<string, CSignature>> = {
   fl_sym_version: { parameters: [], result: "u32" },
   fl_sym_refresh: { parameters: [], result: "void" },
   fl_sym_unwind: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
-  fl_sym_lookup: { parameters: ["u64", "buffer", "u32"], result: "i32" },
+  fl_sym_lookup: { parameters: ["u64", "u32", "buffer", "u32"], result: "i32" },
 };
 
 interface Library {
@@ -125,12 +125,17 @@ export function unwind(exception: Uint8Array): readonly RawFrame[] | null {
 
 const decoder = new TextDecoder();
 
-/** What is known about the code at `address`; null when it comes from no file. */
-export function codeAt(address: bigint): CodeAt | null {
+/**
+ * What is known about the code at `address`; null when it comes from no file.
+ *
+ * @param withFunctions false looks up the module only, which reads no debug information.
+ */
+export function codeAt(address: bigint, withFunctions = true): CodeAt | null {
   const found = library();
   if (found === null) return null;
   const { functions, answer, view } = found;
-  if ((functions.fl_sym_lookup!(address, answer, answerMax) as number) < 0) return null;
+  const wanted = withFunctions ? 1 : 0;
+  if ((functions.fl_sym_lookup!(address, wanted, answer, answerMax) as number) < 0) return null;
   let at = foundLength;
   const text = (byteLength: number): string => {
     at += byteLength;

@@ -45,10 +45,12 @@ pub export fn fl_sym_unwind(
 
 /// Writes what is known about the code at `address`: `interface.Found` and what follows it. Its
 /// length, or -1 when the address is in no file's code or the answer is longer than `capacity`.
-pub export fn fl_sym_lookup(address: u64, into: [*]u8, capacity: u32) i32 {
+/// With `functions` 0 only the module is looked up.
+pub export fn fl_sym_lookup(address: u64, functions: u32, into: [*]u8, capacity: u32) i32 {
     lock.acquire();
     defer lock.release();
-    const length = lookup.lookup(address, into[0..capacity]) orelse return failed;
+    const buffer = into[0..capacity];
+    const length = lookup.lookup(address, functions != 0, buffer) orelse return failed;
     return @intCast(length);
 }
 
