@@ -12,6 +12,7 @@ import {
   signalName,
   zxType,
 } from "./signal_table.ts";
+import type { StackFrame } from "./stack_frame.ts";
 
 /**
  * Registers by portable name; `registers["rax"]`, `registers["x0"]` reach the rest.
@@ -70,6 +71,11 @@ export interface ExceptionInfo {
   readonly siginfo: Uint8Array;
   /** The raw machine context: the kernel's ucontext_t, then its extended state; a copy. */
   readonly context: Uint8Array;
+  /**
+   * The native frames, innermost first, from the faulting instruction to the guarded call. They are
+   * worked out at the first call; `symbols: false` leaves out names, files and lines.
+   */
+  backtrace(options?: { limit?: number; symbols?: boolean }): readonly StackFrame[];
 }
 
 /** Bytes of one exception, and the call that it ended. */
@@ -189,13 +195,26 @@ function readRegisters(reader: ExceptionReader): Readonly<Registers> {
   return Object.freeze(registers) as unknown as Readonly<Registers>;
 }
 
+/** Adds the method where copying and comparing do not see it: functions cannot be cloned. */
+export function withBacktrace(
+  info: Omit<ExceptionInfo, "backtrace">,
+  backtrace: ExceptionInfo["backtrace"],
+): ExceptionInfo {
+  return Object.freeze(
+    Object.defineProperty(info, "backtrace", { value: backtrace }),
+  ) as ExceptionInfo;
+}
+
 /** Decodes everything that the handler wrote. */
-export function decodeException(bytes: ExceptionBytes): ExceptionInfo {
+export function decodeException(
+  bytes: ExceptionBytes,
+  backtrace: ExceptionInfo["backtrace"],
+): ExceptionInfo {
   const reader = new ExceptionReader(bytes);
   const signalNumber = reader.u32("signal");
   const codeNumber = reader.code;
   const type = typeOf(reader);
-  return Object.freeze({
+  return withBacktrace({
     type,
     zxType: zxType(type, signalNumber, codeNumber),
     signal: signalName(signalNumber),
@@ -215,5 +234,5 @@ export function decodeException(bytes: ExceptionBytes): ExceptionInfo {
       exceptionLayout.context.offset,
       exceptionLayout.context.byteLength + reader.u32("extended_length"),
     ),
-  });
+  }, backtrace);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { backtraceOf } from "./backtrace.ts";
 import {
   accessName,
   copyException,
@@ -87,8 +88,10 @@ export class HardwareException extends Error {
     if (this.#info === undefined) {
       const source = this.#source;
       // The chunk holds many exceptions: one that is looked at takes its own bytes, and lets go.
-      if (!("info" in source)) this.#source = copyException(source);
-      this.#info = "info" in source ? source.info : decodeException(source);
+      if ("info" in source) return this.#info = source.info;
+      const own = copyException(source);
+      this.#source = own;
+      this.#info = decodeException(own, (options) => backtraceOf(own, options));
     }
     return this.#info;
   }
