@@ -34,6 +34,7 @@ const definitions = {
   bt_bulky: { result: "i32" },
   bt_divide: { parameters: ["i32"], result: "i32" },
   bt_trap: { result: "i32" },
+  bt_signal: { result: "i32" },
   bt_arguments: {
     parameters: ["i32", "i32", "i32", "i32", "i32", "i32", "i32", "i32", "address"],
     result: "i32",
@@ -94,7 +95,10 @@ for (const { path, flags } of builds) {
         ...[() => bt_divide(0), () => bt_arguments(1, 2, 3, 4, 5, 6, 7, 8, 48n)],
         ...Object.values(others),
       ];
-      for (const body of bodies) compare(exceptionOf(body).info.backtrace(), path, ask);
+      for (const body of bodies) {
+        const frames = exceptionOf(body).info.backtrace();
+        compare(frames, path, ask);
+      }
     });
   }
 }
@@ -145,6 +149,16 @@ for (const { path, flags } of builds) {
     );
   });
 
+  test(`backtrace of a fault in a signal handler, compiled with ${flags.join(" ")}`, () => {
+    using lib = dlopen(path, definitions);
+    const frames = exceptionOf(lib.symbols.bt_signal).info.backtrace();
+    assert.equal(places(frames)[0], "on_signal:on_signal");
+    // The kernel's frame holds the vector registers: with wide ones the copy may end in it.
+    if (frames.some(({ symbol }) => symbol === "raise")) {
+      assert.equal(places(frames).at(-1), "bt_signal:bt_signal");
+    }
+  });
+
   test(`backtrace after a jump to nowhere, compiled with ${flags.join(" ")}`, () => {
     using lib = dlopen(path, definitions);
     const frames = exceptionOf(lib.symbols.bt_jump).info.backtrace();
@@ -160,6 +174,14 @@ test("backtrace goes on by frame pointers where the copied stack ends", () => {
   const frames = exceptionOf(lib.symbols.bt_bulky).info.backtrace();
   assert.deepEqual(places(frames), ["store:store", "bulky:bulky", "bt_bulky:bt_bulky"]);
   assert.deepEqual(frames.map(({ trust }) => trust), ["context", "cfi", "frame-pointer"]);
+});
+
+test("backtrace of a stack overflow holds what the handler could follow", () => {
+  using lib = dlopen(fixturePath, { fx_overflow: { parameters: ["u64"], result: "u64" } });
+  const frames = exceptionOf(() => lib.symbols.fx_overflow(0n)).info.backtrace();
+  assert.ok(frames.length >= 64 && frames.length <= 256, String(frames.length));
+  assert.ok(frames.every(({ symbol }) => symbol === "fx_overflow"));
+  assert.equal(frames[0]!.trust, "context");
 });
 
 test("backtrace of a library without symbols and debug information gives offsets", () => {
@@ -180,6 +202,7 @@ test("backtrace of C++ gives names with namespaces and classes, without paramete
   using lib = dlopen(cpp, {
     cpp_area: { parameters: ["i32"], result: "i32" },
     cpp_sort: { result: "i32" },
+    cpp_stream: { result: "i32" },
   });
   const frames = exceptionOf(() => lib.symbols.cpp_area(2)).info.backtrace();
   assert.deepEqual(places(frames, named), [
@@ -193,6 +216,11 @@ test("backtrace of C++ gives names with namespaces and classes, without paramete
   assert.match(sorted[0]!.symbol!, /^cpp_sort/);
   assert.ok(sorted.some(({ symbol }) => symbol?.startsWith("std::") && symbol.includes("sort")));
   assert.equal(sorted.at(-1)!.symbol, "cpp_sort");
+  const stream = exceptionOf(() => lib.symbols.cpp_stream()).info.backtrace();
+  assert.equal(places(stream, named)[0], "(anonymous namespace)::Buffer::overflow:overflow");
+  assert.equal(places(stream, named).at(-1), "cpp_stream:cpp_stream");
+  const between = stream.slice(1, -1);
+  assert.ok(between.length > 1 && between.every(({ symbol }) => symbol!.startsWith("std::")));
 });
 
 for (const [tool, ask] of tools) {

@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import process from "node:process";
 import { demangle } from "../lib/demangle.ts";
+import { nativePath } from "../lib/native.ts";
 import { codeAt, refreshModules, unwind } from "../lib/symbols.ts";
 import { dlopen } from "../mod.ts";
 import { compile, compiledFile, exists, output } from "./compile_support.ts";
@@ -169,23 +170,42 @@ test("looking up again takes microseconds", () => {
   assert.ok(microseconds < 100, `${microseconds} us`);
 });
 
-test("the symbols library is opened by the first look-up, not by importing or catching", () => {
-  const module = pathToFileURL(fileURLToPath(new URL("../mod.ts", import.meta.url))).href;
-  const program = compiledFile(`lazy_${runtimeName()}.ts`);
-  writeFileSync(
-    program,
-    `import { readFileSync } from "node:fs";
+const module = pathToFileURL(fileURLToPath(new URL("../mod.ts", import.meta.url))).href;
+
+/** Runs a program that has opened the fixture as `lib`, and gives what it wrote. */
+function runProgram(name: string, source: string, permissions: readonly string[]): string {
+  const program = compiledFile(`${name}_${runtimeName()}.ts`);
+  const opening = `import { readFileSync } from "node:fs";
 import { dlopen } from ${JSON.stringify(module)};
-const opened = () => readFileSync("/proc/self/maps", "utf8").includes("faultline_symbols");
 const lib = dlopen(${JSON.stringify(whole)}, { bt_inlined: { result: "i32" } });
 let error: any;
 try { lib.symbols.bt_inlined(); } catch (caught) { error = caught; }
+`;
+  writeFileSync(program, opening + source);
+  const deno = ["run", "--no-check", "--no-prompt", ...permissions, program];
+  const args = runtimeName() === "bun" ? [program] : deno;
+  const result = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
+  assert.equal(result.status, 0, JSON.stringify(result));
+  return result.stdout;
+}
+
+test("the symbols library is opened by the first look-up, not by importing or catching", () => {
+  const source = `
+const opened = () => readFileSync("/proc/self/maps", "utf8").includes("faultline_symbols");
 const before = [error.message.length > 0, opened()];
 error.info.backtrace();
 console.log(JSON.stringify([...before, opened()]));
-`,
-  );
-  const args = runtimeName() === "bun" ? [program] : ["run", "--no-check", "-A", program];
-  const result = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
-  assert.equal(result.stdout, "[true,false,true]\n", JSON.stringify(result));
+`;
+  assert.equal(runProgram("lazy", source, ["-A"]), "[true,false,true]\n");
+});
+
+test("backtrace without permission for the symbols library gives addresses", (context) => {
+  if (runtimeName() === "bun") return context.skip("Bun has no permissions");
+  const source = `
+const [frame] = error.info.backtrace();
+console.log(frame.address === error.info.instructionPointer, frame.module, frame.trust);
+`;
+  const libraries = `--allow-ffi=${nativePath()},${whole}`;
+  const told = runProgram("scoped", source, [libraries, "--allow-read"]);
+  assert.equal(told, "true null context\n");
 });
