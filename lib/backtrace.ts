@@ -67,8 +67,8 @@ function computeFrames(bytes: ExceptionBytes, symbols: boolean): StackFrame[] {
   refreshModules();
   const raw = unwind(exception) ?? storedFrames(exception);
   const frames = raw.flatMap((frame) => {
-    const code = codeAt(frame.exact ? frame.address : frame.address - 1n);
-    return framesAt(frame, symbols || code === null ? code : { ...code, functions: [] });
+    const at = frame.exact ? frame.address : frame.address - 1n;
+    return framesAt(frame, codeAt(at, symbols));
   });
   return frames.map((frame) => Object.freeze(frame));
 }

@@ -26,7 +26,7 @@ export type CapabilityName =
   | "minidump"
   | "symbols";
 
-const built: ReadonlySet<CapabilityName> = new Set(["catch", "stackOverflow"]);
+const built: ReadonlySet<CapabilityName> = new Set(["catch", "stackOverflow", "symbols"]);
 const names: readonly CapabilityName[] = [
   "catch",
   "javascriptHooks",

@@ -5,6 +5,7 @@
  * @module
  */
 import { mappingLayout } from "./abi.ts";
+import { backtraceOf } from "./backtrace.ts";
 import { copyException, type ExceptionBytes, type ExceptionDetails } from "./exception_info.ts";
 import type { ExplainedMapping, MappingsAround } from "./explanation.ts";
 import { instructionText } from "./instruction_text.ts";
@@ -74,4 +75,5 @@ export const details: ExceptionDetails = Object.freeze({
   readAvailable,
   instructionText,
   suspects,
+  backtrace: backtraceOf,
 });

@@ -14,6 +14,7 @@ import {
   signalName,
   zxType,
 } from "./signal_table.ts";
+import type { StackFrame } from "./stack_frame.ts";
 
 /**
  * Registers by portable name; `registers["rax"]`, `registers["x0"]` reach the rest.
@@ -102,6 +103,11 @@ export interface ExceptionInfo {
   readonly siginfo: Uint8Array;
   /** The raw machine context: the kernel's ucontext_t, then its extended state; a copy. */
   readonly context: Uint8Array;
+  /**
+   * The native frames, innermost first, from the faulting instruction to the guarded call. They are
+   * worked out at the first call; `symbols: false` leaves out names, files and lines.
+   */
+  backtrace(options?: { limit?: number; symbols?: boolean }): readonly StackFrame[];
 }
 
 /**
@@ -129,6 +135,10 @@ export interface ExceptionDetails {
   instructionText(bytes: Uint8Array, address: bigint): string | null;
   /** Allocator, loader and lock functions that were running. */
   suspects(bytes: ExceptionBytes): readonly string[];
+  backtrace(
+    bytes: ExceptionBytes,
+    options?: { limit?: number; symbols?: boolean },
+  ): readonly StackFrame[];
 }
 
 /** Bytes of one exception, and the call that it ended. */
@@ -248,6 +258,16 @@ function readRegisters(reader: ExceptionReader): Readonly<Registers> {
   return Object.freeze(registers) as unknown as Readonly<Registers>;
 }
 
+/** Adds the method where copying and comparing do not see it: functions cannot be cloned. */
+export function withBacktrace(
+  info: Omit<ExceptionInfo, "backtrace">,
+  backtrace: ExceptionInfo["backtrace"],
+): ExceptionInfo {
+  return Object.freeze(
+    Object.defineProperty(info, "backtrace", { value: backtrace }),
+  ) as ExceptionInfo;
+}
+
 /** The longest instruction of x86-64. */
 const instructionMax = 15;
 
@@ -280,7 +300,7 @@ function readInstruction(
 }
 
 type LazyFields = Pick<ExceptionInfo, "explanation" | "instruction" | "safety" | "suspects">;
-type EagerFields = Omit<ExceptionInfo, keyof LazyFields>;
+type EagerFields = Omit<ExceptionInfo, keyof LazyFields | "backtrace">;
 
 /** What takes more than the bytes: the mappings, the code, the stack. */
 function lazyFields(
@@ -365,5 +385,8 @@ export function decodeException(bytes: ExceptionBytes, details: ExceptionDetails
   };
   const lazy = lazyFields(bytes, eager, details);
   const all = Object.defineProperties({ ...eager }, Object.getOwnPropertyDescriptors(lazy));
-  return Object.freeze(all as ExceptionInfo);
+  return withBacktrace(
+    all as typeof eager & LazyFields,
+    (options) => details.backtrace(bytes, options),
+  );
 }

@@ -5,8 +5,14 @@
  */
 import { Buffer } from "node:buffer";
 import { describeValue } from "./describe_value.ts";
-import type { ExceptionInfo, FaultingInstruction, Registers } from "./exception_info.ts";
+import {
+  type ExceptionInfo,
+  type FaultingInstruction,
+  type Registers,
+  withBacktrace,
+} from "./exception_info.ts";
 import { type ExceptionType, signalCodes } from "./signal_table.ts";
+import type { StackFrame } from "./stack_frame.ts";
 
 /** What an exception consists of. */
 export interface ExceptionParts {
@@ -137,7 +143,28 @@ const exceptionTypes = [
 ] as ExceptionType[];
 const signalNames = Object.keys(signalCodes) as (keyof typeof signalCodes)[];
 
-const infoCodec = struct<ExceptionInfo>({
+const frameCodec = struct<StackFrame>({
+  address: wide,
+  module: nullable(text),
+  symbol: nullable(text),
+  offset: wide,
+  file: nullable(text),
+  line: nullable(integer),
+  column: nullable(integer),
+  inlined: plain("a boolean", (value): value is boolean => typeof value === "boolean"),
+  trust: oneOf("context", "cfi", "frame-pointer", "scan"),
+});
+
+/** The frames that `info.backtrace()` gave. */
+function readFrames(info: unknown): readonly StackFrame[] {
+  const frames = takeObject(info, "info").backtrace;
+  if (!Array.isArray(frames)) return refuse("info.backtrace", frames, "an array");
+  return Object.freeze(
+    Array.from(frames, (frame, at) => frameCodec.read(frame, `info.backtrace[${at}]`)),
+  );
+}
+
+const infoCodec = struct<Omit<ExceptionInfo, "backtrace">>({
   type: oneOf(...exceptionTypes),
   zxType: integer,
   signal: nullable(oneOf(...signalNames)),
@@ -188,7 +215,10 @@ export function exceptionToJson({ info, message, additional, stack }: ExceptionP
     message,
     ...(stack === undefined ? {} : { stack }),
     ...(attached === undefined ? {} : { additional: attached }),
-    info: infoCodec.write(info),
+    info: {
+      ...infoCodec.write(info) as Fields,
+      backtrace: info.backtrace().map((frame) => frameCodec.write(frame)),
+    },
   };
 }
 
@@ -203,7 +233,11 @@ export function exceptionFromJson(value: unknown): ExceptionParts {
   if (!Number.isSafeInteger(object.version) || (object.version as number) < version) {
     refuse("version", object.version, `${version} or above`);
   }
-  const info = infoCodec.read(object.info, "info");
+  const frames = readFrames(object.info);
+  const info = withBacktrace(
+    { ...infoCodec.read(object.info, "info") },
+    ({ limit } = {}) => frames.slice(0, limit),
+  );
   return {
     info,
     message: text.read(object.message, "message"),

@@ -4,7 +4,6 @@
  * @module
  */
 import { inspect as inspectOfNode } from "node:util";
-import { backtraceOf } from "./backtrace.ts";
 import { type CrashReport, makeReport } from "./crash_report.ts";
 import { details } from "./exception_details.ts";
 import { exceptionFromJson, exceptionToJson } from "./exception_json.ts";
@@ -20,7 +19,6 @@ import {
 import { type InspectAsked, inspectText, type InspectValue } from "./inspect_text.ts";
 import { whenNativeOpens } from "./native.ts";
 import { codeName, signalName } from "./signal_table.ts";
-import type { StackFrame } from "./stack_frame.ts";
 import { watchUncaught } from "./uncaught.ts";
 
 const brand: symbol = Symbol.for("faultline.HardwareException");
@@ -116,7 +114,7 @@ export class HardwareException extends Error {
    *
    * @returns `{ format: "faultline.exception", version: 1, message, stack, additional, info }`.
    * `info` has the fields of `ExceptionInfo` by their names; 64-bit numbers as "0x" text,
-   * `instruction.bytes` as hexadecimal text, `siginfo` and `context` in base64. `additional` is
+   * `instruction.bytes` as hexadecimal text, `backtrace` as the frames, `siginfo` and `context` in base64. `additional` is
    * what JSON keeps of it, left out when that is nothing. Later versions only add properties.
    *
    * @example Usage
@@ -186,7 +184,7 @@ export class HardwareException extends Error {
   toReport(): CrashReport {
     const { info, message, stack } = this;
     const isOwn = !("info" in this.#source);
-    return makeReport({ info, message, stack, backtrace: framesOf(this.#source), isOwn });
+    return makeReport({ info, message, stack, backtrace: info.backtrace(), isOwn });
   }
 
   /** The message, made when it is looked at. */
@@ -200,13 +198,9 @@ export class HardwareException extends Error {
     const others: Record<string, unknown> = { ...exception };
     if (exception.cause !== undefined) others["cause"] = exception.cause;
     if (additional !== undefined) others["additional"] = additional;
-    const backtrace = framesOf(exception.#source);
+    const backtrace = info.backtrace();
     return inspectText({ name, message, stack, info, backtrace, others }, asked);
   }
-}
-
-function framesOf(source: ExceptionBytes | SyntheticException): readonly StackFrame[] {
-  return "info" in source ? [] : backtraceOf(source);
 }
 
 /** What both runtimes pass besides: `showHidden`, `breakLength` and more. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { demangle } from "./demangle.ts";
 import { openNativeFunctions } from "./native.ts";
 import type { CSignature, NativeFunctions } from "./runtime/types.ts";
 import type { StackFrame } from "./stack_frame.ts";
@@ -49,7 +50,7 @@ const signatures: Readonly<Record<string, CSignature>> = {
   fl_sym_version: { parameters: [], result: "u32" },
   fl_sym_refresh: { parameters: [], result: "void" },
   fl_sym_unwind: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
-  fl_sym_lookup: { parameters: ["u64", "buffer", "u32"], result: "i32" },
+  fl_sym_lookup: { parameters: ["u64", "u32", "buffer", "u32"], result: "i32" },
 };
 
 interface Library {
@@ -95,7 +96,8 @@ export function symbolsProblem(): string | null {
 
 /** Notes which files are mapped where, for the look-ups that follow. */
 export function refreshModules(): void {
-  library()?.functions.fl_sym_refresh!();
+  const found = library();
+  if (found !== null) found.functions.fl_sym_refresh!();
 }
 
 /**
@@ -123,12 +125,17 @@ export function unwind(exception: Uint8Array): readonly RawFrame[] | null {
 
 const decoder = new TextDecoder();
 
-/** What is known about the code at `address`; null when it comes from no file. */
-export function codeAt(address: bigint): CodeAt | null {
+/**
+ * What is known about the code at `address`; null when it comes from no file.
+ *
+ * @param withFunctions false looks up the module only, which reads no debug information.
+ */
+export function codeAt(address: bigint, withFunctions = true): CodeAt | null {
   const found = library();
   if (found === null) return null;
   const { functions, answer, view } = found;
-  if ((functions.fl_sym_lookup!(address, answer, answerMax) as number) < 0) return null;
+  const wanted = withFunctions ? 1 : 0;
+  if ((functions.fl_sym_lookup!(address, wanted, answer, answerMax) as number) < 0) return null;
   let at = foundLength;
   const text = (byteLength: number): string => {
     at += byteLength;
@@ -145,7 +152,7 @@ export function codeAt(address: bigint): CodeAt | null {
     const name = text(view.getUint32(head + 16, true));
     const file = text(view.getUint32(head + 20, true));
     list.push({
-      name: name === "" ? null : name,
+      name: name === "" ? null : demangle(name),
       start: start === 0n ? null : start,
       file: file === "" ? null : file,
       line: known(view.getUint32(head + 8, true)),

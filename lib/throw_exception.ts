@@ -4,13 +4,13 @@
  * @module
  */
 import process from "node:process";
-import type { ExceptionInfo } from "./exception_info.ts";
+import { type ExceptionInfo, withBacktrace } from "./exception_info.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { currentThreadId } from "./native.ts";
 import { zxType } from "./signal_table.ts";
 
 function userException(): ExceptionInfo {
-  return Object.freeze({
+  return withBacktrace({
     type: "user",
     zxType: zxType("user", 0, 0),
     signal: null,
@@ -42,7 +42,7 @@ function userException(): ExceptionInfo {
     hooksSkipped: null,
     siginfo: new Uint8Array(),
     context: new Uint8Array(),
-  });
+  }, () => []);
 }
 
 /**

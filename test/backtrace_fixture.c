@@ -1,5 +1,6 @@
 /* Known lines for backtrace_test.ts, which compiles it in several ways. Each fault is on a line of
    its own, which ends with a comment that names the site. */
+#include <signal.h>
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -78,4 +79,16 @@ EXPORT int bt_trap(void) {
 
 EXPORT int bt_arguments(int a, int b, int c, int d, int e, int f, int g, int h, int *pointer) {
   return store(pointer, a + b + c + d + e + f + g + h) + sink; /* bt_arguments */
+}
+
+static void on_signal(int number) {
+  *(volatile int *)56 = number; /* on_signal */
+}
+
+/* The handler is gone when it has begun: nothing stays behind. */
+EXPORT int bt_signal(void) {
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_NODEFER};
+  sigaction(SIGUSR2, &action, 0);
+  raise(SIGUSR2); /* bt_signal */
+  return sink;
 }

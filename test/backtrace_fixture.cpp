@@ -1,5 +1,7 @@
 // Known names for backtrace_test.ts: namespaces, classes, templates, and a fault below libstdc++.
 #include <algorithm>
+#include <ostream>
+#include <streambuf>
 #include <vector>
 
 static volatile int sink;
@@ -44,4 +46,19 @@ extern "C" __attribute__((visibility("default"))) int cpp_sort() {
     return left + *reinterpret_cast<volatile int *>(8) < right; /* lambda */
   });
   return values[0];
+}
+
+namespace {
+struct Buffer : std::streambuf {
+  int overflow(int) override {
+    return *reinterpret_cast<volatile int *>(16); /* overflow */
+  }
+};
+} // namespace
+
+extern "C" __attribute__((visibility("default"))) int cpp_stream() {
+  Buffer buffer;
+  std::ostream stream(&buffer);
+  stream << "text"; /* cpp_stream */
+  return stream.good();
 }

@@ -45,13 +45,34 @@ pub export fn fl_sym_unwind(
 
 /// Writes what is known about the code at `address`: `interface.Found` and what follows it. Its
 /// length, or -1 when the address is in no file's code or the answer is longer than `capacity`.
-pub export fn fl_sym_lookup(address: u64, into: [*]u8, capacity: u32) i32 {
+/// With `functions` 0 only the module is looked up.
+pub export fn fl_sym_lookup(address: u64, functions: u32, into: [*]u8, capacity: u32) i32 {
     lock.acquire();
     defer lock.release();
-    const length = lookup.lookup(address, into[0..capacity]) orelse return failed;
+    const buffer = into[0..capacity];
+    const length = lookup.lookup(address, functions != 0, buffer) orelse return failed;
     return @intCast(length);
 }
 
 test {
     _ = @import("symbols/cursor.zig");
+    _ = @import("symbols/expression.zig");
+}
+
+/// What is told about the caller.
+fn describedHere() interface.Found {
+    var buffer: [64 * 1024]u8 align(8) = undefined;
+    fl_sym_refresh();
+    const length = fl_sym_lookup(@returnAddress() - 1, 1, &buffer, buffer.len);
+    std.debug.assert(length > @sizeOf(interface.Found));
+    return std.mem.bytesToValue(interface.Found, buffer[0..@sizeOf(interface.Found)]);
+}
+
+test "fl_sym_lookup describes this program, by checked code" {
+    const found = describedHere();
+    try std.testing.expect(found.function_count > 0);
+    try std.testing.expect(found.symbol_address > found.module_base);
+    var small: [16]u8 = undefined;
+    try std.testing.expectEqual(-1, fl_sym_lookup(@returnAddress() - 1, 1, &small, small.len));
+    try std.testing.expectEqual(-1, fl_sym_lookup(0, 1, &small, small.len));
 }

@@ -167,7 +167,12 @@ pub const Abbreviations = struct {
             if (form == form_implicit_const) _ = try reader.sleb();
             if (name == 0 and form == 0) break;
         }
-        return .{ .code = code, .tag = kind, .has_children = has_children, .attributes = attributes };
+        return .{
+            .code = code,
+            .tag = kind,
+            .has_children = has_children,
+            .attributes = attributes,
+        };
     }
 
     pub fn get(table: *const Abbreviations, code: u64) Error!*const Abbreviation {

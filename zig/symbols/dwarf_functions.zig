@@ -211,7 +211,10 @@ const Reader = struct {
         return sibling;
     }
 
-    fn attributesOf(reader: *Reader, abbreviation: *const forms.Abbreviation) Error!forms.Attributes {
+    fn attributesOf(
+        reader: *Reader,
+        abbreviation: *const forms.Abbreviation,
+    ) Error!forms.Attributes {
         return .init(reader.sections, reader.unit, abbreviation, &reader.cursor);
     }
 

@@ -1,6 +1,7 @@
 //! DWARF expressions as call frame information uses them: of procedure linkage tables, and of the
 //! C library's return from a signal handler. DWARF 5, section 2.5.1.
 
+const std = @import("std");
 const Cursor = @import("cursor.zig").Cursor;
 const Error = @import("cursor.zig").Error;
 const cfi = @import("cfi.zig");
@@ -124,4 +125,22 @@ fn operate(stack: *Stack, opcode: u8) Error!void {
         0x2e => @intFromBool(left != right),
         else => return error.Malformed,
     });
+}
+
+test "evaluate gives the frame address of a procedure linkage table" {
+    // As GNU ld writes it: rsp + 8, and 8 more behind the push at offset 11 of each entry.
+    const bytes = [_]u8{ 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22 };
+    var registers: [cfi.register_count]u64 = @splat(0);
+    registers[cfi.rsp] = 0x7000;
+    const memory: Memory = .{ .context = &registers, .load = &nothing };
+    registers[cfi.return_address] = 0x4005;
+    try std.testing.expectEqual(0x7008, try evaluate(&bytes, &registers, null, memory));
+    registers[cfi.return_address] = 0x400b;
+    try std.testing.expectEqual(0x7010, try evaluate(&bytes, &registers, null, memory));
+    try std.testing.expectError(error.Malformed, evaluate(&.{0x06}, &registers, 8, memory));
+    try std.testing.expectError(error.Malformed, evaluate(&.{0x22}, &registers, 8, memory));
+}
+
+fn nothing(_: *const anyopaque, _: u64) ?u64 {
+    return null;
 }

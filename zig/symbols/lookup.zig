@@ -35,7 +35,7 @@ const Answer = struct {
 };
 
 /// Length of the answer; null when `address` lies in no file's code, or when there is no room.
-pub fn lookup(address: u64, into: []u8) ?usize {
+pub fn lookup(address: u64, with_functions: bool, into: []u8) ?usize {
     const range = modules.find(address) orelse return null;
     const module = range.module orelse return null;
     var found: interface.Found = .{
@@ -51,7 +51,7 @@ pub fn lookup(address: u64, into: []u8) ?usize {
     if (modules.place(address)) |place| {
         bias = address -% place.address;
         found.module_base = bias +% place.image.lowest();
-        functions = describe(&place, &found.symbol_address, &buffer);
+        if (with_functions) functions = describe(&place, &found.symbol_address, &buffer);
         if (found.symbol_address != 0) found.symbol_address +%= bias;
     }
     found.function_count = @intCast(functions.len);
