@@ -257,13 +257,41 @@ function once<T>(compute: () => T): () => T {
   return () => (made ??= { value: compute() }).value;
 }
 
-/** Properties that are computed when they are looked at, and then stay. */
-function lazily<T extends object>(computed: { readonly [K in keyof T]: () => T[K] }): T {
-  const object = {};
-  for (const name of Object.keys(computed) as (keyof T & string)[]) {
-    Object.defineProperty(object, name, { get: once(computed[name]), enumerable: true });
+type Computed<T> = { readonly [K in keyof T]: () => T[K] };
+
+/** What lazy properties are computed by, for each object that has some. */
+const computedOf = new WeakMap<object, Readonly<Record<string, () => unknown>>>();
+
+function compute(object: object, name: string): unknown {
+  let owner: object | null = object;
+  // Asked through an object that inherits from the owner, too.
+  while (owner !== null && !computedOf.has(owner)) owner = Object.getPrototypeOf(owner);
+  return owner === null ? undefined : computedOf.get(owner)![name]!();
+}
+
+const getters = new Map<string, () => unknown>();
+
+/** One getter per name: with one per object, V8 keeps a hidden class for each, and what it holds. */
+function getterOf(name: string): () => unknown {
+  let getter = getters.get(name);
+  if (getter === undefined) {
+    getter = function (this: object): unknown {
+      return compute(this, name);
+    };
+    getters.set(name, getter);
   }
-  return object as T;
+  return getter;
+}
+
+/** Adds properties that are computed when they are looked at, and then stay. */
+function lazily<E extends object, T extends object>(eager: E, computed: Computed<T>): E & T {
+  const made: Record<string, () => unknown> = {};
+  for (const name of Object.keys(computed) as (keyof T & string)[]) {
+    made[name] = once(computed[name]);
+    Object.defineProperty(eager, name, { get: getterOf(name), enumerable: true });
+  }
+  computedOf.set(eager, made);
+  return Object.freeze(eager) as E & T;
 }
 
 function readInstruction(
@@ -273,10 +301,7 @@ function readInstruction(
   const address = reader.u64("instruction_pointer");
   const bytes = details.readAvailable(address, instructionMax);
   if (bytes.byteLength === 0) return null;
-  return Object.freeze(lazily<FaultingInstruction>({
-    bytes: () => bytes,
-    text: () => details.instructionText(bytes, address),
-  }));
+  return lazily({ bytes }, { text: () => details.instructionText(bytes, address) });
 }
 
 type LazyFields = Pick<ExceptionInfo, "explanation" | "instruction" | "safety" | "suspects">;
@@ -287,12 +312,12 @@ function lazyFields(
   bytes: ExceptionBytes,
   eager: EagerFields,
   details: ExceptionDetails,
-): LazyFields {
+): Computed<LazyFields> {
   const reader = new ExceptionReader(bytes);
   const instruction = once(() => readInstruction(reader, details));
   const suspects = once(() => Object.freeze(findSuspects(bytes, details)));
   const low = reader.u64("stack_low");
-  return lazily<LazyFields>({
+  return {
     explanation: () =>
       explain({
         ...eager,
@@ -302,7 +327,7 @@ function lazyFields(
     instruction,
     safety: () => suspects().length > 0 || maskChanged(reader) ? "suspect" : "unknown",
     suspects,
-  });
+  };
 }
 
 function maskChanged(reader: ExceptionReader): boolean {
@@ -363,7 +388,5 @@ export function decodeException(bytes: ExceptionBytes, details: ExceptionDetails
       exceptionLayout.context.byteLength + reader.u32("extended_length"),
     ),
   };
-  const lazy = lazyFields(bytes, eager, details);
-  const all = Object.defineProperties({ ...eager }, Object.getOwnPropertyDescriptors(lazy));
-  return Object.freeze(all as ExceptionInfo);
+  return lazily<EagerFields, LazyFields>({ ...eager }, lazyFields(bytes, eager, details));
 }
