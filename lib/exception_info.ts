@@ -259,14 +259,14 @@ function once<T>(compute: () => T): () => T {
 
 type Computed<T> = { readonly [K in keyof T]: () => T[K] };
 
-/** What lazy properties are computed by, for each object that has some. */
-const computedOf = new WeakMap<object, Readonly<Record<string, () => unknown>>>();
+/**
+ * What lazy properties are computed by, under a key that nobody enumerates. A WeakMap instead would
+ * keep them until the engine's next full collection.
+ */
+const computedBy = Symbol("computedBy");
 
-function compute(object: object, name: string): unknown {
-  let owner: object | null = object;
-  // Asked through an object that inherits from the owner, too.
-  while (owner !== null && !computedOf.has(owner)) owner = Object.getPrototypeOf(owner);
-  return owner === null ? undefined : computedOf.get(owner)![name]!();
+interface Lazy {
+  readonly [computedBy]?: Readonly<Record<string, () => unknown>>;
 }
 
 const getters = new Map<string, () => unknown>();
@@ -275,8 +275,8 @@ const getters = new Map<string, () => unknown>();
 function getterOf(name: string): () => unknown {
   let getter = getters.get(name);
   if (getter === undefined) {
-    getter = function (this: object): unknown {
-      return compute(this, name);
+    getter = function (this: Lazy): unknown {
+      return this[computedBy]?.[name]?.();
     };
     getters.set(name, getter);
   }
@@ -290,7 +290,7 @@ function lazily<E extends object, T extends object>(eager: E, computed: Computed
     made[name] = once(computed[name]);
     Object.defineProperty(eager, name, { get: getterOf(name), enumerable: true });
   }
-  computedOf.set(eager, made);
+  Object.defineProperty(eager, computedBy, { value: made });
   return Object.freeze(eager) as E & T;
 }
 
