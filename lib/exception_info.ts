@@ -271,7 +271,7 @@ interface Lazy {
 
 const getters = new Map<string, () => unknown>();
 
-/** One getter per name: with one per object, V8 keeps a hidden class for each, and what it holds. */
+/** One getter per name: with one per object, V8 would keep a hidden class for each. */
 function getterOf(name: string): () => unknown {
   let getter = getters.get(name);
   if (getter === undefined) {
