@@ -277,13 +277,40 @@ function once<T>(compute: () => T): () => T {
   return () => (made ??= { value: compute() }).value;
 }
 
-/** Properties that are computed when they are looked at, and then stay. */
-function lazily<T extends object>(computed: { readonly [K in keyof T]: () => T[K] }): T {
-  const object = {};
-  for (const name of Object.keys(computed) as (keyof T & string)[]) {
-    Object.defineProperty(object, name, { get: once(computed[name]), enumerable: true });
+type Computed<T> = { readonly [K in keyof T]: () => T[K] };
+
+/**
+ * What lazy properties are computed by, under a key that nobody enumerates. A WeakMap instead would
+ * keep them until the engine's next full collection.
+ */
+const computedBy = Symbol("computedBy");
+
+interface Lazy {
+  readonly [computedBy]?: Readonly<Record<string, () => unknown>>;
+}
+
+const getters = new Map<string, () => unknown>();
+
+/** One getter per name: with one per object, V8 would keep a hidden class for each. */
+function getterOf(name: string): () => unknown {
+  let getter = getters.get(name);
+  if (getter === undefined) {
+    getter = function (this: Lazy): unknown {
+      return this[computedBy]?.[name]?.();
+    };
+    getters.set(name, getter);
   }
-  return object as T;
+  return getter;
+}
+
+/** Adds properties that are computed when they are looked at, and then stay. */
+function lazily<E extends object, T extends object>(eager: E, computed: Computed<T>): E & T {
+  const made: Record<string, () => unknown> = {};
+  for (const name of Object.keys(computed) as (keyof T & string)[]) {
+    made[name] = once(computed[name]);
+    Object.defineProperty(eager, name, { get: getterOf(name), enumerable: true });
+  }
+  return Object.defineProperty(eager, computedBy, { value: made }) as E & T;
 }
 
 function readInstruction(
@@ -293,10 +320,7 @@ function readInstruction(
   const address = reader.u64("instruction_pointer");
   const bytes = details.readAvailable(address, instructionMax);
   if (bytes.byteLength === 0) return null;
-  return Object.freeze(lazily<FaultingInstruction>({
-    bytes: () => bytes,
-    text: () => details.instructionText(bytes, address),
-  }));
+  return lazily({ bytes }, { text: () => details.instructionText(bytes, address) });
 }
 
 type LazyFields = Pick<ExceptionInfo, "explanation" | "instruction" | "safety" | "suspects">;
@@ -307,12 +331,12 @@ function lazyFields(
   bytes: ExceptionBytes,
   eager: EagerFields,
   details: ExceptionDetails,
-): LazyFields {
+): Computed<LazyFields> {
   const reader = new ExceptionReader(bytes);
   const instruction = once(() => readInstruction(reader, details));
   const suspects = once(() => Object.freeze(findSuspects(bytes, details)));
   const low = reader.u64("stack_low");
-  return lazily<LazyFields>({
+  return {
     explanation: () =>
       explain({
         ...eager,
@@ -322,7 +346,7 @@ function lazyFields(
     instruction,
     safety: () => suspects().length > 0 || maskChanged(reader) ? "suspect" : "unknown",
     suspects,
-  });
+  };
 }
 
 function maskChanged(reader: ExceptionReader): boolean {
@@ -383,10 +407,8 @@ export function decodeException(bytes: ExceptionBytes, details: ExceptionDetails
       exceptionLayout.context.byteLength + reader.u32("extended_length"),
     ),
   };
-  const lazy = lazyFields(bytes, eager, details);
-  const all = Object.defineProperties({ ...eager }, Object.getOwnPropertyDescriptors(lazy));
   return withBacktrace(
-    all as typeof eager & LazyFields,
+    lazily<EagerFields, LazyFields>({ ...eager }, lazyFields(bytes, eager, details)),
     (options) => details.backtrace(bytes, options),
   );
 }
