@@ -23,6 +23,7 @@ export { type Callback, callback } from "./lib/callback.ts";
 export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
 export { type CallOptions, dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, Registers } from "./lib/exception_info.ts";
+export type { StackFrame } from "./lib/stack_frame.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
 export type {
   BunForeignFunction,
