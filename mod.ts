@@ -24,6 +24,7 @@ export { catchException, catchException as catch, type Result } from "./lib/catc
 export type { CrashReport } from "./lib/crash_report.ts";
 export { type CallOptions, dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, FaultingInstruction, Registers } from "./lib/exception_info.ts";
+export type { StackFrame } from "./lib/stack_frame.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
 export type {
   BunForeignFunction,
@@ -59,5 +60,4 @@ export {
   type SignalName,
   UnsupportedSignalError,
 } from "./lib/signal_table.ts";
-export type { StackFrame } from "./lib/stack_frame.ts";
 export { throwException, throwException as throw } from "./lib/throw_exception.ts";

@@ -320,7 +320,9 @@ function readInstruction(
   const address = reader.u64("instruction_pointer");
   const bytes = details.readAvailable(address, instructionMax);
   if (bytes.byteLength === 0) return null;
-  return lazily({ bytes }, { text: () => details.instructionText(bytes, address) });
+  return Object.freeze(
+    lazily({ bytes }, { text: () => details.instructionText(bytes, address) }),
+  );
 }
 
 type LazyFields = Pick<ExceptionInfo, "explanation" | "instruction" | "safety" | "suspects">;

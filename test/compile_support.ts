@@ -19,9 +19,10 @@ const folder = join(
 const timeout = 300_000;
 
 /** What a program wrote; it must succeed. */
-export function output(command: string, args: readonly string[]): string {
+export function output(command: string, args: readonly string[], input = ""): string {
   const env = { ...process.env, ...zigFolders() };
-  const result = spawnSync(command, args, { encoding: "utf8", timeout, env });
+  const maxBuffer = 64 * 1024 * 1024;
+  const result = spawnSync(command, args, { encoding: "utf8", timeout, env, input, maxBuffer });
   assert.equal(result.status, 0, `${command} ${args.join(" ")}: ${JSON.stringify(result)}`);
   return result.stdout;
 }
@@ -85,16 +86,27 @@ export function addr2line(path: string, address: bigint): readonly ToolFrame[] {
 
 /** What llvm-symbolizer tells. */
 export function llvmSymbolizer(path: string, address: bigint): readonly ToolFrame[] {
-  const args = ["--obj", path, "--output-style=JSON", `0x${address.toString(16)}`];
-  const [found] = JSON.parse(output("llvm-symbolizer", args)) as [{
-    Symbol: { FunctionName: string; FileName: string; Line: number; Column: number }[];
-  }];
-  return found.Symbol.map(({ FunctionName, FileName, Line, Column }) => ({
-    symbol: withoutParameters(FunctionName),
-    file: FileName,
-    line: Line,
-    column: Column,
-  }));
+  return llvmSymbolizerAll(path, [address])[0]!;
+}
+
+/** What llvm-symbolizer tells about many addresses. */
+export function llvmSymbolizerAll(
+  path: string,
+  addresses: readonly bigint[],
+): readonly (readonly ToolFrame[])[] {
+  const input = addresses.map((address) => `0x${address.toString(16)}\n`).join("");
+  const lines = output("llvm-symbolizer", ["--obj", path, "--output-style=JSON"], input);
+  return lines.trim().split("\n").map((line) => {
+    const { Symbol: found } = JSON.parse(line) as {
+      Symbol: { FunctionName: string; FileName: string; Line: number; Column: number }[];
+    };
+    return found.map(({ FunctionName, FileName, Line, Column }) => ({
+      symbol: withoutParameters(FunctionName),
+      file: FileName,
+      line: Line,
+      column: Column,
+    }));
+  });
 }
 
 /** "a::b<int>(char) const" to "a::b<int>", with the lambdas' and anonymous namespaces' brackets. */

@@ -11,7 +11,7 @@ import { demangle } from "../lib/demangle.ts";
 import { nativePath } from "../lib/native.ts";
 import { codeAt, refreshModules, unwind } from "../lib/symbols.ts";
 import { dlopen } from "../mod.ts";
-import { compile, compiledFile, exists, output } from "./compile_support.ts";
+import { compile, compiledFile, exists, llvmSymbolizerAll, output } from "./compile_support.ts";
 import { exceptionOf, runtimeName } from "./support.ts";
 
 const flags = ["-O2", "-fomit-frame-pointer"];
@@ -82,6 +82,44 @@ test("compressed debug information is read", (context) => {
   output("objcopy", ["--compress-debug-sections=zlib", whole, compressed]);
   assert.deepEqual(framesOf(compressed), framesOf(whole));
 });
+
+/** Every second address of the code of the library at `path`, which has to be open. */
+function codeOf(path: string): readonly bigint[] {
+  const mapping = readFileSync("/proc/self/maps", "utf8").split("\n").find((line) =>
+    line.includes(" r-xp ") && line.endsWith(path)
+  )!;
+  const [start, end] = mapping.split(" ")[0]!.split("-").map((text) => BigInt(`0x${text}`));
+  return Array.from(
+    { length: Number(end! - start!) / 2 },
+    (_, index) => start! + BigInt(index * 2),
+  );
+}
+
+for (const version of [4, 5]) {
+  test(`all code is described as llvm-symbolizer does, from DWARF ${version}`, (context) => {
+    if (!exists("llvm-symbolizer")) return context.skip("llvm-symbolizer is not installed");
+    const path = compile(`all_${version}`, "backtrace_fixture.c", [
+      ...flags,
+      `-gdwarf-${version}`,
+    ]);
+    using _lib = dlopen(path, definitions);
+    refreshModules();
+    const described = codeOf(path).map((address) => ({ address, code: codeAt(address)! }))
+      .filter(({ code }) => code.functions.length > 0 && code.functions[0]!.line !== null);
+    assert.ok(described.length > 200, String(described.length));
+    const told = llvmSymbolizerAll(
+      path,
+      described.map(({ address, code }) => address - code.moduleBase),
+    );
+    described.forEach(({ address, code }, index) => {
+      const own = code.functions.map(({ name, file, line, column }) => ({
+        ...{ symbol: name ?? "", file, line },
+        column: column ?? 0,
+      }));
+      assert.deepEqual(own, told[index], `0x${(address - code.moduleBase).toString(16)}`);
+    });
+  });
+}
 
 /** What is told about a fault of the library at `path`, but for where it lies. */
 function framesOf(path: string): readonly { symbol: string | null; line: number | null }[] {

@@ -116,6 +116,12 @@ pub const Image = struct {
         return structs(Section, image.bytes, image.header.sections, image.header.section_count);
     }
 
+    /// Where the section with this index ends, in the file's own numbering; null without one.
+    pub fn sectionEnd(image: *const Image, index: u16) ?u64 {
+        const all = image.sections() catch return null;
+        return if (index < all.len) all[index].address +| all[index].size else null;
+    }
+
     fn find(image: *const Image, name: []const u8) Error!?Section {
         const all = try image.sections();
         if (image.header.section_names >= all.len) return null;

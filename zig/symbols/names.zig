@@ -5,7 +5,14 @@ const elf = @import("elf.zig");
 const cursor = @import("cursor.zig");
 const Error = cursor.Error;
 
-const Function = struct { start: u64, end: u64, name: u32, rank: u32 };
+const Function = struct {
+    start: u64,
+    end: u64,
+    name: u32,
+    rank: u8,
+    /// Assembly without a size: it extends to the next symbol, or to the end of its section.
+    open: bool,
+};
 
 const kind_function = 2;
 const kind_indirect_function = 10;
@@ -34,7 +41,11 @@ pub const Names = struct {
             if (symbol.section == 0 or symbol.name == 0) continue;
             try functions.append(arena, .{
                 .start = symbol.value,
-                .end = symbol.value +| symbol.size,
+                .end = if (symbol.size == 0)
+                    image.sectionEnd(symbol.section) orelse continue
+                else
+                    symbol.value +| symbol.size,
+                .open = symbol.size == 0,
                 .name = symbol.name,
                 .rank = switch (symbol.info >> 4) {
                     binding_local => 2,
@@ -67,9 +78,7 @@ pub const Names = struct {
         while (low > 0 and tries < 8) : (tries += 1) {
             low -= 1;
             const function = &names.functions[low];
-            // Assembly without a size extends to the next symbol.
-            const holds = address < function.end or (tries == 0 and function.start == function.end);
-            if (!holds) continue;
+            if (address >= function.end or (function.open and tries > 0)) continue;
             const text = cursor.stringAt(names.strings, function.name) catch return null;
             return .{ .start = function.start, .text = text };
         }
