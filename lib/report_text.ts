@@ -41,10 +41,16 @@ function kindText({ signal, code, type }: ExceptionInfo): string {
   return signal === null ? type : `${signal} (${code})`;
 }
 
+/** Whether an address was accessed: for some exceptions it is that of the instruction. */
+function isAccess({ address, access, instructionPointer }: ExceptionInfo): boolean {
+  return address !== null && (access !== null || address !== instructionPointer);
+}
+
 /** "stack overflow, writing 0x7ffc10"; null where there is nothing to say. */
-function doingText({ type, access, address }: ExceptionInfo): string | null {
+function doingText(info: ExceptionInfo): string | null {
+  const { type, access, address } = info;
   const overflow = type === "stack-overflow" ? "stack overflow" : null;
-  if (address === null) return overflow;
+  if (address === null || !isAccess(info)) return overflow;
   const verb = { read: "reading", write: "writing", execute: "jumping to" }[access ?? "read"];
   const doing = `${access === null ? "accessing" : verb} ${hex(address)}`;
   return overflow === null ? doing : `${overflow}, ${doing}`;
@@ -93,8 +99,8 @@ function detailLines({ info, message }: ReportContent): StyledLine[] {
   const { address, explanation, call, hooksSkipped, suspects } = info;
   const what = shortMessage(message, info).replace(/ \([^()]*\)$/, "");
   const lines = [labelled("what", what)];
-  const where = address === null ? explanation : `${hex(address)}, ${explanation}`;
-  lines.push(labelled(address === null ? "why" : "address", where));
+  if (address === null || !isAccess(info)) lines.push(labelled("why", explanation));
+  else lines.push(labelled("address", `${hex(address)}, ${explanation}`));
   if (info.signal !== null) lines.push(labelled("instruction", ...instructionSpans(info)));
   const register = tellingRegister(info);
   if (register !== null) {
@@ -153,7 +159,7 @@ function excerptLines(place: SourcePlace | null, width: number): StyledLine[] {
   const name = /^[\w$]+/.exec(text.slice(column - 1).join(""))?.[0].length ?? 1;
   // Where the caret would be cut off, all lines begin further right.
   const room = Math.max(width - digits - 5, 1);
-  const skipped = Math.max(column + name - room, 0);
+  const skipped = Math.min(Math.max(column + name - room, 0), column - 1);
   const cut = (value: string): string => Array.from(value).slice(skipped).join("");
   const result = [line(4, ["dim", `  ${" ".repeat(digits)} --> `], `${place.file}:${place.line}`)];
   shown.forEach((one, index) => {
@@ -232,7 +238,7 @@ function rowLength(width: number): number {
 
 function memoryLines({ memory, info }: ReportContent, width: number): StyledLine[] {
   const { address } = info;
-  if (memory === null || address === null) return [];
+  if (memory === null || address === null || !isAccess(info)) return [];
   const { start, bytes } = memory;
   const length = rowLength(width);
   const lines = [line(4, ["bold", `Memory near ${hex(address)}`])];

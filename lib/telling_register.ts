@@ -13,10 +13,7 @@ export interface TellingRegister {
 }
 
 // Argument registers first: they are the likeliest to hold what the caller got wrong.
-const pointerRegisters = [
-  ...["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "rbp"],
-  ...["r10", "r11", "r12", "r13", "r14", "r15"],
-];
+const pointerRegisters = ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "rbp"];
 
 /** The register that explains the exception; null when none stands out. */
 export function tellingRegister(

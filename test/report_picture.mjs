@@ -1,0 +1,88 @@
+/**
+ * Makes docs/pictures/report.svg: the report of a real fault, as a terminal shows it.
+ *
+ *     node test/report_picture.mjs
+ */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { run } from "./driver/process.mjs";
+import { bun, ensureNode, ensureZig, main, root, runtimeEnvironment, zig } from "./setup.mjs";
+import { SetupError, zigEnvironment } from "./setup.mjs";
+
+const width = 100;
+const timeoutMs = 300_000;
+const folder = join(root, "docs", "pictures");
+const colors = { 1: "#ffffff", 2: "#8b949e", 31: "#ff7b72", 32: "#7ee787" };
+const moreColors = { 33: "#e3b341", 36: "#79c0ff" };
+
+/** Compiles the fixture where its path is short, and runs the fault under Bun. */
+async function reportText() {
+  const build = join(runtimeEnvironment.FAULTLINE_BUILD, "picture");
+  mkdirSync(build, { recursive: true });
+  const library = join(build, "libreport.so");
+  const flags = ["-target", "x86_64-linux-gnu.2.17", "-shared", "-fPIC", "-g", "-O1"];
+  const source = join(root, "test", "report_fixture.c");
+  const compiled = await run(
+    [...zig(), "cc", ...flags, "-fno-omit-frame-pointer", "-o", library, source],
+    { cwd: root, env: zigEnvironment, timeoutMs },
+  );
+  if (!compiled.ok) throw new SetupError(`Cannot compile the fixture: ${compiled.stderr}`);
+  const child = join(root, "test", "children", "report.ts");
+  const command = [bun(), child, "picture", library, String(width)];
+  const result = await run(command, { cwd: root, env: runtimeEnvironment, timeoutMs });
+  if (!result.ok) throw new SetupError(`Cannot run the fault: ${result.stderr}`);
+  // Nothing but where the repository lies is replaced.
+  return result.stdout.trimEnd().replaceAll(root, "~/faultline");
+}
+
+const escaped = (text) =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+/** One line of the terminal as spans of SVG text. */
+function spansOf(line, state) {
+  const escape = String.fromCharCode(27);
+  return line.split(escape).map((part, index) => {
+    const [, codes, text] = index === 0 ? [null, null, part] : /^\[([\d;]*)m(.*)$/.exec(part);
+    if (codes !== null) state.codes = codes.split(";").filter((code) => code !== "0");
+    if (text === "") return "";
+    const color = state.codes.map((code) => colors[code] ?? moreColors[code]).at(-1);
+    const weight = state.codes.includes("1") ? ' font-weight="bold"' : "";
+    return `<tspan${color === undefined ? "" : ` fill="${color}"`}${weight}>${
+      escaped(text)
+    }</tspan>`;
+  }).join("");
+}
+
+/** Terminal output as a picture that needs nothing but a monospaced font. */
+function picture(text) {
+  const [cell, height, margin] = [8.43, 18, 16];
+  const lines = text.split("\n");
+  const state = { codes: [] };
+  const size = [Math.ceil(width * cell + 2 * margin), lines.length * height + 2 * margin];
+  const rows = lines.map((line, index) =>
+    `<text x="${margin}" y="${margin + 13 + index * height}">${spansOf(line, state)}</text>`
+  );
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${size[0]}" height="${size[1]}" ` +
+    `viewBox="0 0 ${size[0]} ${size[1]}" font-family="ui-monospace, 'DejaVu Sans Mono', ` +
+    'Menlo, Consolas, monospace" font-size="14" fill="#c9d1d9" xml:space="preserve">',
+    "<title>The report of a segmentation fault in a C library</title>",
+    '<rect width="100%" height="100%" rx="8" fill="#0d1117"/>',
+    ...rows,
+    "</svg>",
+    "",
+  ].join("\n");
+}
+
+await main(async () => {
+  await ensureNode();
+  await ensureZig();
+  const text = await reportText();
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, "report.svg");
+  const existed = existsSync(file);
+  writeFileSync(file, picture(text));
+  console.log(`${existed ? "Renewed" : "Made"} ${file}`);
+  return 0;
+});

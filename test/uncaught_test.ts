@@ -1,0 +1,47 @@
+/** What the runtimes print when nobody catches an exception: the report, then the error. */
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import { openReportFixture } from "./report_support.ts";
+import { runChild, runtimeName } from "./support.ts";
+
+const { path } = openReportFixture();
+
+/** Native frames first, then the caller in JavaScript, then the runtime's own words. */
+function checkStory(stderr: string): void {
+  const order = [
+    /^==\d+==FAULTLINE: SIGSEGV \(SEGV_MAPERR\) reading 0x8 in last_value at\s+report_fixture\.c:8/m,
+    /^ {2}#0 0x[0-9a-f]+ last_value /m,
+    /^ {2}#2 0x[0-9a-f]+ list_sum /m,
+    /^JavaScript\n {2}at .*callerOfNative/m,
+    /^SUMMARY: FAULTLINE: /m,
+    /^(?:error: |HardwareException: ).*list_sum\(\)/m,
+  ].map((pattern) => pattern.exec(stderr)?.index ?? -1);
+  assert.ok(!order.includes(-1), `${order.join()}: ${stderr}`);
+  assert.deepEqual(order, [...order].sort((a, b) => a - b), stderr);
+  assert.equal(stderr.match(/^SUMMARY: /gm)?.length, 1, stderr);
+}
+
+for (const what of ["throw", "timer", "async"]) {
+  test(`an uncaught exception tells the whole story: ${what}`, () => {
+    const { status, signal, stderr } = runChild("report", [what, path]);
+    assert.deepEqual({ status, signal }, { status: 1, signal: null }, stderr);
+    checkStory(stderr);
+  });
+}
+
+test("an uncaught exception of a Worker tells the whole story", () => {
+  checkStory(runChild("report", ["worker", path]).stderr);
+});
+
+test("an uncaught exception that the program handles is left to it", () => {
+  const { status, stdout, stderr } = runChild("report", ["handled", path]);
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: "handled\n", stderr: "" });
+});
+
+test("an uncaught exception needs no permission beyond its library's", () => {
+  if (runtimeName() === "bun") return;
+  const flags = ["--allow-ffi", "--allow-env=FAULTLINE_BUILD"];
+  const { stderr } = runChild("uncaught", [], flags);
+  assert.match(stderr, /^ {2}#0 0x[0-9a-f]+ fx_read/m);
+  assert.match(stderr, /^SUMMARY: /m);
+});
