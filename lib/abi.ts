@@ -167,6 +167,7 @@ export const exceptionFlags = {
   mask_changed: 2,
   raised: 4,
   extended_cut: 8,
+  suspect_mentioned: 16,
 } as const;
 
 /** Offsets of the registers in the machine context. */
@@ -234,6 +235,9 @@ export const symbols = {
   fl_is_readable: { parameters: ["u64", "f64"], result: "i32" },
   fl_protect: { parameters: ["u64", "f64", "u32", "buffer"], result: "i32" },
   fl_mapping_of: { parameters: ["u64", "buffer", "u32"], result: "i32" },
+  fl_mappings_around: { parameters: ["u64", "buffer", "u32"], result: "i32" },
+  fl_read_available: { parameters: ["u64", "buffer", "u32"], result: "i32" },
+  fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
   fl_self_test: { parameters: ["u32"], result: "i32" },
 } as const;
 
@@ -241,4 +245,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x128a9c91f0fa1397n;
+export const abiHash = 0x3605cc1ea550fdd8n;
