@@ -114,8 +114,9 @@ export class HardwareException extends Error {
    *
    * @returns `{ format: "faultline.exception", version: 1, message, stack, additional, info }`.
    * `info` has the fields of `ExceptionInfo` by their names; 64-bit numbers as "0x" text,
-   * `instruction.bytes` as hexadecimal text, `backtrace` as the frames, `siginfo` and `context` in base64. `additional` is
-   * what JSON keeps of it, left out when that is nothing. Later versions only add properties.
+   * `instruction.bytes` as hexadecimal text, `backtrace` as the frames, `siginfo` and `context` in
+   * base64. `additional` is what JSON keeps of it, left out when that is nothing. Later versions
+   * only add properties.
    *
    * @example Usage
    * ```ts
