@@ -57,7 +57,7 @@ EXPORT int bt_jump(void) {
 }
 
 NEVER_INLINED static int bulky(int *pointer) {
-  volatile char padding[6000];
+  volatile char padding[20000];
   padding[sink & 4095] = 1;
   return store(pointer, padding[5]) + padding[7]; /* bulky */
 }
