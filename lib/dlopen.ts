@@ -36,7 +36,7 @@ export interface CallOptions {
   /**
    * What later calls through the same handle do after a caught exception. "poison": they throw an
    * Error with code LIBRARY_POISONED and the exception as `cause`; opening the library again is the
-   * way back. Default: "poison" when the exception is suspect (`info.safety`), else "continue".
+   * way back. Default: "poison" when `info.suspects` names a function, else "continue".
    */
   readonly afterException?: "continue" | "poison";
 }

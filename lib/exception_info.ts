@@ -361,16 +361,13 @@ function findSuspects(bytes: ExceptionBytes, details: ExceptionDetails): readonl
   return (flags & exceptionFlags.suspect_mentioned) === 0 ? [] : details.suspects(bytes);
 }
 
-const suspectFlags = exceptionFlags.suspect_mentioned | exceptionFlags.mask_changed;
-
 /**
- * Whether an exception leaves the process suspect; `info.safety` of the same exception agrees.
- * Asked whenever one is thrown: all but a few are decided by one flag.
+ * Whether a function that leaves the process suspect was running, which poisons by default. A
+ * changed signal mask alone does not: it was put back. Asked whenever an exception is thrown: all
+ * but a few are decided by one flag.
  */
-export function isSuspect(bytes: ExceptionBytes, details: ExceptionDetails): boolean {
-  const flags = bytes.chunk.getUint32(bytes.offset + exceptionLayout.flags.offset, true);
-  if ((flags & suspectFlags) === 0) return false;
-  return (flags & exceptionFlags.mask_changed) !== 0 || findSuspects(bytes, details).length > 0;
+export function hasSuspects(bytes: ExceptionBytes, details: ExceptionDetails): boolean {
+  return findSuspects(bytes, details).length > 0;
 }
 
 /**

@@ -8,7 +8,7 @@ import { nativeStatus } from "./abi.ts";
 import { blockFunction, type BlockTarget, nonblockingFunction } from "./call_block.ts";
 import type { ParsedDefinition } from "./definition.ts";
 import { details } from "./exception_details.ts";
-import { type ExceptionBytes, isSuspect } from "./exception_info.ts";
+import { type ExceptionBytes, hasSuspects } from "./exception_info.ts";
 import { FaultlineError } from "./faultline_error.ts";
 import { type GuardedFunction, guardedFunction, type GuardedSignature } from "./guarded_call.ts";
 import { HardwareException } from "./hardware_exception.ts";
@@ -144,7 +144,7 @@ class FunctionSet implements GuardedFunctions {
   ): HardwareException | null {
     this.#count();
     if (afterException === "continue" || this.#poisoned) return null;
-    if (afterException === null && !isSuspect(bytes, details)) return null;
+    if (afterException === null && !hasSuspects(bytes, details)) return null;
     const error = new HardwareException(bytes);
     // Its stack begins with the call, as that of others: how it came to be made says nothing.
     Error.captureStackTrace(error, call);

@@ -42,7 +42,7 @@ export const fixtureSymbols = {
   fx_map_short_file: { parameters: ["u64"], result: "address" },
   fx_signal_mask: { result: "u64" },
   // A changed signal mask is suspect: the library would be poisoned for the tests that follow.
-  fx_block_and_read: { parameters: ["address"], result: "u64", afterException: "continue" },
+  fx_block_and_read: { parameters: ["address"], result: "u64" },
 } as const;
 
 /** Opens the fixture with recovery points. */
