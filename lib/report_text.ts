@@ -161,7 +161,7 @@ function excerptLines(place: SourcePlace | null, width: number): StyledLine[] {
   const room = Math.max(width - digits - 5, 1);
   const skipped = Math.min(Math.max(column + name - room, 0), column - 1);
   const cut = (value: string): string => Array.from(value).slice(skipped).join("");
-  const result = [line(4, ["dim", `  ${" ".repeat(digits)} --> `], `${place.file}:${place.line}`)];
+  const result = [line(4, ["dim", `  ${" ".repeat(digits)}--> `], `${place.file}:${place.line}`)];
   shown.forEach((one, index) => {
     result.push(cutLine(gutter(String(first + index)), cut(visible(one))));
     if (first + index !== place.line) return;
