@@ -7,7 +7,7 @@ import { exceptionLayout } from "../lib/abi.ts";
 import { symbolAddressOf } from "../lib/backtrace.ts";
 import { codeAt, symbolsProblem } from "../lib/symbols.ts";
 import { dlopen, type HardwareException } from "../mod.ts";
-import { addr2line, compile, exists, llvmSymbolizer, type ToolFrame } from "./compile_support.ts";
+import { addr2line, compile, llvmSymbolizer, needs, type ToolFrame } from "./compile_support.ts";
 import { exceptionOf, fixturePath } from "./support.ts";
 
 type Frames = ReturnType<HardwareException["info"]["backtrace"]>;
@@ -87,8 +87,7 @@ function compare(frames: Frames, path: string, ask: typeof addr2line): void {
 
 for (const { path, flags } of builds) {
   for (const [tool, ask] of tools) {
-    test(`${tool} tells the same frames, compiled with ${flags.join(" ")}`, (context) => {
-      if (!exists(tool)) return context.skip(`${tool} is not installed`);
+    test(`${tool} tells the same frames, compiled with ${flags.join(" ")}`, needs(tool), () => {
       using lib = dlopen(path, definitions);
       const { bt_arguments, bt_divide, ...others } = lib.symbols;
       const bodies: readonly (() => unknown)[] = [
@@ -224,8 +223,7 @@ test("backtrace of C++ gives names with namespaces and classes, without paramete
 });
 
 for (const [tool, ask] of tools) {
-  test(`${tool} tells the same C++ names and places`, (context) => {
-    if (!exists(tool)) return context.skip(`${tool} is not installed`);
+  test(`${tool} tells the same C++ names and places`, needs(tool), () => {
     using lib = dlopen(cpp, { cpp_area: { parameters: ["i32"], result: "i32" } });
     compare(exceptionOf(() => lib.symbols.cpp_area(2)).info.backtrace(), cpp, ask);
   });

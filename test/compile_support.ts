@@ -28,8 +28,16 @@ export function output(command: string, args: readonly string[], input = ""): st
 }
 
 /** Whether a program can be started. */
-export function exists(command: string): boolean {
+function exists(command: string): boolean {
   return spawnSync(command, ["--version"], { timeout }).status === 0;
+}
+
+/**
+ * Options of a test that runs an outside tool. A skip inside the test would count as passed in
+ * Deno.
+ */
+export function needs(tool: string): { skip: string | false } {
+  return { skip: exists(tool) ? false : `${tool} is not installed` };
 }
 
 /** The path of a file in the folder of what tests compile. */

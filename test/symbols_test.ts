@@ -11,7 +11,7 @@ import { demangle } from "../lib/demangle.ts";
 import { nativePath } from "../lib/native.ts";
 import { codeAt, refreshModules, unwind } from "../lib/symbols.ts";
 import { dlopen } from "../mod.ts";
-import { compile, compiledFile, exists, llvmSymbolizerAll, output } from "./compile_support.ts";
+import { compile, compiledFile, llvmSymbolizerAll, needs, output } from "./compile_support.ts";
 import { exceptionOf, runtimeName } from "./support.ts";
 
 const flags = ["-O2", "-fomit-frame-pointer"];
@@ -48,8 +48,7 @@ test("demangle ends for names that nest without an end", () => {
   assert.equal(demangle(`_Z${"Z".repeat(1e5)}`), `_Z${"Z".repeat(1e5)}`);
 });
 
-test("debug information is found in the file that .gnu_debuglink names", (context) => {
-  if (!exists("objcopy")) return context.skip("objcopy is not installed");
+test("debug information is found in the file that .gnu_debuglink names", needs("objcopy"), () => {
   const expected = framesOf(whole);
   const linked = compiledFile("linked.so");
   const folder = join(linked, "..", ".debug");
@@ -61,8 +60,7 @@ test("debug information is found in the file that .gnu_debuglink names", (contex
   assert.deepEqual(expected.map(({ symbol }) => symbol), ["deref", "twice", "bt_inlined"]);
 });
 
-test("a debug file that is not the library's own is not used", (context) => {
-  if (!exists("objcopy")) return context.skip("objcopy is not installed");
+test("a debug file that is not the library's own is not used", needs("objcopy"), () => {
   const linked = compiledFile("mislinked.so");
   const debug = compiledFile("mislinked.so.debug");
   output("objcopy", ["--only-keep-debug", whole, debug]);
@@ -76,8 +74,7 @@ test("a debug file that is not the library's own is not used", (context) => {
   ]]);
 });
 
-test("compressed debug information is read", (context) => {
-  if (!exists("objcopy")) return context.skip("objcopy is not installed");
+test("compressed debug information is read", needs("objcopy"), () => {
   const compressed = compiledFile("compressed.so");
   output("objcopy", ["--compress-debug-sections=zlib", whole, compressed]);
   assert.deepEqual(framesOf(compressed), framesOf(whole));
@@ -96,29 +93,32 @@ function codeOf(path: string): readonly bigint[] {
 }
 
 for (const version of [4, 5]) {
-  test(`all code is described as llvm-symbolizer does, from DWARF ${version}`, (context) => {
-    if (!exists("llvm-symbolizer")) return context.skip("llvm-symbolizer is not installed");
-    const path = compile(`all_${version}`, "backtrace_fixture.c", [
-      ...flags,
-      `-gdwarf-${version}`,
-    ]);
-    using _lib = dlopen(path, definitions);
-    refreshModules();
-    const described = codeOf(path).map((address) => ({ address, code: codeAt(address)! }))
-      .filter(({ code }) => code.functions.length > 0 && code.functions[0]!.line !== null);
-    assert.ok(described.length > 200, String(described.length));
-    const told = llvmSymbolizerAll(
-      path,
-      described.map(({ address, code }) => address - code.moduleBase),
-    );
-    described.forEach(({ address, code }, index) => {
-      const own = code.functions.map(({ name, file, line, column }) => ({
-        ...{ symbol: name ?? "", file, line },
-        column: column ?? 0,
-      }));
-      assert.deepEqual(own, told[index], `0x${(address - code.moduleBase).toString(16)}`);
-    });
-  });
+  test(
+    `all code is described as llvm-symbolizer does, from DWARF ${version}`,
+    needs("llvm-symbolizer"),
+    () => {
+      const path = compile(`all_${version}`, "backtrace_fixture.c", [
+        ...flags,
+        `-gdwarf-${version}`,
+      ]);
+      using _lib = dlopen(path, definitions);
+      refreshModules();
+      const described = codeOf(path).map((address) => ({ address, code: codeAt(address)! }))
+        .filter(({ code }) => code.functions.length > 0 && code.functions[0]!.line !== null);
+      assert.ok(described.length > 200, String(described.length));
+      const told = llvmSymbolizerAll(
+        path,
+        described.map(({ address, code }) => address - code.moduleBase),
+      );
+      described.forEach(({ address, code }, index) => {
+        const own = code.functions.map(({ name, file, line, column }) => ({
+          ...{ symbol: name ?? "", file, line },
+          column: column ?? 0,
+        }));
+        assert.deepEqual(own, told[index], `0x${(address - code.moduleBase).toString(16)}`);
+      });
+    },
+  );
 }
 
 /** What is told about a fault of the library at `path`, but for where it lies. */
@@ -237,8 +237,9 @@ console.log(JSON.stringify([...before, opened()]));
   assert.equal(runProgram("lazy", source, ["-A"]), "[true,false,true]\n");
 });
 
-test("backtrace without permission for the symbols library gives addresses", (context) => {
-  if (runtimeName() === "bun") return context.skip("Bun has no permissions");
+const denoOnly = { skip: runtimeName() === "bun" ? "Bun has no permissions" : false } as const;
+
+test("backtrace without permission for the symbols library gives addresses", denoOnly, () => {
   const source = `
 const [frame] = error.info.backtrace();
 console.log(frame.address === error.info.instructionPointer, frame.module, frame.trust);
