@@ -22,12 +22,13 @@ export { callable } from "./lib/callable.ts";
 export { type Callback, callback } from "./lib/callback.ts";
 export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
 export type { CrashReport } from "./lib/crash_report.ts";
-export { type CallOptions, dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
+export { dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, FaultingInstruction, Registers } from "./lib/exception_info.ts";
 export type { StackFrame } from "./lib/stack_frame.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
 export type {
   BunForeignFunction,
+  CallOptions,
   ForeignCall,
   ForeignFunction,
   ForeignStatic,

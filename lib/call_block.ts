@@ -11,10 +11,9 @@ import {
   foreignError,
   type GuardedFunction,
   makeTake,
-  type OnCaught,
 } from "./guarded_call.ts";
 import type { GuardedSignature } from "./guarded_call.ts";
-import { prepareReads, readString } from "./guarded_read.ts";
+import { type OnCaught, prepareReads, readString } from "./guarded_read.ts";
 import { exactResult, finishResult } from "./guarded_result.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { keep, keptCount, keptSince, letGo } from "./kept.ts";

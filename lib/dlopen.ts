@@ -12,34 +12,12 @@ import {
 } from "./definition.ts";
 import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
-import type { ForeignSymbols, OptionalSymbol } from "./foreign.ts";
+import type { CallOptions, ForeignSymbols, OptionalSymbol } from "./foreign.ts";
 import { readStatic } from "./foreign_static.ts";
 import { type GuardedFunctions, guardedFunctions } from "./guarded_functions.ts";
 import { type Native, native } from "./native.ts";
 import { LibraryOpenError, type OpenedLibrary } from "./runtime/types.ts";
-import type { SignalName } from "./signal_table.ts";
 import { symbolAddresses } from "./symbol_addresses.ts";
-
-/** How exceptions of a call are treated; for a symbol, or for all symbols of a library. */
-export interface CallOptions {
-  /**
-   * "propagate": nothing is caught, the exception goes on to whoever had the signal before. Default
-   * "throw".
-   */
-  readonly exceptions?: "throw" | "propagate";
-  /**
-   * What to catch, in place of the default: SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP, when the
-   * kernel raised them. A signal named here is caught also when the library raises it itself
-   * (abort, assert, raise).
-   */
-  readonly signals?: readonly SignalName[];
-  /**
-   * What later calls through the same handle do after a caught exception. "poison": they throw an
-   * Error with code LIBRARY_POISONED and the exception as `cause`; opening the library again is the
-   * way back. Default: "poison" when `info.suspects` names a function, else "continue".
-   */
-  readonly afterException?: "continue" | "poison";
-}
 
 /** A library whose calls have recovery points. */
 export interface ForeignLibrary<S extends ForeignSymbols> extends Disposable {

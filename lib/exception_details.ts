@@ -5,7 +5,7 @@
  * @module
  */
 import { mappingLayout } from "./abi.ts";
-import { backtraceOf } from "./backtrace.ts";
+import { backtraceOf, symbolAddressOf } from "./backtrace.ts";
 import { copyException, type ExceptionBytes, type ExceptionDetails } from "./exception_info.ts";
 import type { ExplainedMapping, MappingsAround } from "./explanation.ts";
 import { instructionText } from "./instruction_text.ts";
@@ -75,5 +75,6 @@ export const details: ExceptionDetails = Object.freeze({
   readAvailable,
   instructionText,
   suspects,
+  symbolAddress: symbolAddressOf,
   backtrace: backtraceOf,
 });

@@ -79,6 +79,11 @@ export interface ExceptionInfo {
   readonly threadId: number;
   /** Symbol of the guarded call that was running, and the library it belongs to. */
   readonly call: { readonly library: string; readonly symbol: string } | null;
+  /**
+   * Start of the function that the faulting instruction belongs to, looked up at first use. null
+   * when unknown: after a jump to where no code is, and in code that no file's symbols name.
+   */
+  readonly symbolAddress: bigint | null;
   /** Only for BUS_MCEERR_*: log2 of the lost range in bytes. */
   readonly addressLsb: number | null;
   /** Only for SEGV_BNDERR: the bounds that were exceeded. */
@@ -135,6 +140,7 @@ export interface ExceptionDetails {
   instructionText(bytes: Uint8Array, address: bigint): string | null;
   /** Allocator, loader and lock functions that were running. */
   suspects(bytes: ExceptionBytes): readonly string[];
+  symbolAddress(bytes: ExceptionBytes): bigint | null;
   backtrace(
     bytes: ExceptionBytes,
     options?: { limit?: number; symbols?: boolean },
@@ -325,7 +331,10 @@ function readInstruction(
   );
 }
 
-type LazyFields = Pick<ExceptionInfo, "explanation" | "instruction" | "safety" | "suspects">;
+type LazyFields = Pick<
+  ExceptionInfo,
+  "explanation" | "instruction" | "safety" | "suspects" | "symbolAddress"
+>;
 type EagerFields = Omit<ExceptionInfo, keyof LazyFields | "backtrace">;
 
 /** What takes more than the bytes: the mappings, the code, the stack. */
@@ -348,6 +357,7 @@ function lazyFields(
     instruction,
     safety: () => suspects().length > 0 || maskChanged(reader) ? "suspect" : "unknown",
     suspects,
+    symbolAddress: () => details.symbolAddress(bytes),
   };
 }
 

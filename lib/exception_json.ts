@@ -179,6 +179,7 @@ const infoCodec = struct<Omit<ExceptionInfo, "backtrace">>({
   processId: integer,
   threadId: integer,
   call: nullable(struct({ library: text, symbol: text })),
+  symbolAddress: nullable(wide),
   addressLsb: nullable(integer),
   bounds: nullable(struct({ lower: wide, upper: wide })),
   protectionKey: nullable(integer),

@@ -3,8 +3,29 @@
  *
  * @module
  */
-import type { CallOptions } from "./dlopen.ts";
 import type { NativeArgument, NativeResult, NativeType } from "./native_type.ts";
+import type { SignalName } from "./signal_table.ts";
+
+/** How exceptions of a call are treated; for a symbol, or for all symbols of a library. */
+export interface CallOptions {
+  /**
+   * "propagate": nothing is caught, the exception goes on to whoever had the signal before. Default
+   * "throw".
+   */
+  readonly exceptions?: "throw" | "propagate";
+  /**
+   * What to catch, in place of the default: SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP, when the
+   * kernel raised them. A signal named here is caught also when the library raises it itself
+   * (abort, assert, raise).
+   */
+  readonly signals?: readonly SignalName[];
+  /**
+   * What later calls through the same handle do after a caught exception. "poison": they throw an
+   * Error with code LIBRARY_POISONED and the exception as `cause`; opening the library again is the
+   * way back. Default: "poison" when `info.suspects` names a function, else "continue".
+   */
+  readonly afterException?: "continue" | "poison";
+}
 
 /**
  * A function of a library, in Deno's spelling.

@@ -13,7 +13,7 @@ import { pending, threadRecordLayout } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
 import type { ExceptionBytes } from "./exception_info.ts";
-import { prepareReads, readString } from "./guarded_read.ts";
+import { type OnCaught, prepareReads, readString } from "./guarded_read.ts";
 import { exactResult, finishResult, type ResultConversions } from "./guarded_result.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { keptCount, letGo } from "./kept.ts";
@@ -42,12 +42,6 @@ export interface GuardedFunction {
   /** To be called once, when the function was closed or collected. */
   gone(): void;
 }
-
-/**
- * Told of each exception before it is thrown; gives the error if it made one, which is then the one
- * to throw.
- */
-export type OnCaught = (bytes: ExceptionBytes) => HardwareException | null;
 
 const pendingIndex = threadRecordLayout.pending.offset / 4;
 

@@ -5,11 +5,17 @@
  * @module
  */
 import { pending, threadRecordLayout } from "./abi.ts";
-import type { OnCaught } from "./guarded_call.ts";
+import type { ExceptionBytes } from "./exception_info.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { checkStatus, type Native, takeException } from "./native.ts";
 import type { CFunction, CType } from "./runtime/types.ts";
 import { signalMask } from "./signal_table.ts";
+
+/**
+ * Told of each exception before it is thrown; gives the error if it made one, which is then the one
+ * to throw.
+ */
+export type OnCaught = (bytes: ExceptionBytes) => HardwareException | null;
 
 /** Where an address came from, for the exception that reading there may end in. */
 export interface ReadOrigin {

@@ -19,7 +19,7 @@ import {
 import { type InspectAsked, inspectText, type InspectValue } from "./inspect_text.ts";
 import { whenNativeOpens } from "./native.ts";
 import { codeName, signalName } from "./signal_table.ts";
-import { watchUncaught } from "./uncaught.ts";
+import { showToPrinter, watchUncaught } from "./uncaught.ts";
 
 const brand: symbol = Symbol.for("faultline.HardwareException");
 
@@ -72,6 +72,7 @@ export class HardwareException extends Error {
   constructor(source: ExceptionBytes | SyntheticException) {
     super(messageIsLazy ? undefined : describeSource(source));
     this.#source = source;
+    if (!messageIsLazy) showToPrinter(this);
   }
 
   /** Whether `value` is one, made by this copy of the module or another. */

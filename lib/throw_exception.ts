@@ -32,6 +32,7 @@ function userException(): ExceptionInfo {
     processId: process.pid,
     threadId: currentThreadId(),
     call: null,
+    symbolAddress: null,
     addressLsb: null,
     bounds: null,
     protectionKey: null,

@@ -1,7 +1,10 @@
 /**
  * Prints the report of an exception that nobody caught, before the runtime prints the error with
- * its frames of JavaScript. Neither runtime looks at anything else that is made only when an error
- * is printed: both take the stack when it is thrown.
+ * its frames of JavaScript.
+ *
+ * Both runtimes tell process listeners of an uncaught exception, and one of them of a rejection
+ * that nobody handles, too. The other calls nobody for such a rejection, but its printer, which is
+ * no JavaScript, asks the error for its own `cause` before it prints anything.
  *
  * @module
  */
@@ -22,7 +25,12 @@ function isReportable(error: unknown, brand: symbol): error is Reportable {
     typeof (error as Partial<Reportable>).toReport === "function";
 }
 
+/** What was printed: the watcher and the printer may both come along. */
+const printed = new WeakSet<object>();
+
 function print(error: Reportable): void {
+  if (printed.has(error)) return;
+  printed.add(error);
   try {
     const report = error.toReport();
     if (report.exception.signal === null) return;
@@ -51,4 +59,41 @@ export function watchUncaught(brand: symbol): void {
     if (!isReportable(error, brand)) return;
     if (process.listenerCount("uncaughtException") === 0) print(error);
   });
+}
+
+/**
+ * Whether native code called the getter that asks, with no JavaScript below it. Not known, so
+ * false, where the program does not let stacks be taken.
+ */
+function isAskedByPrinter(): boolean {
+  const { stackTraceLimit } = Error;
+  try {
+    // This function, the getter, and whoever asked it.
+    Error.stackTraceLimit = 3;
+    const { stack } = new Error();
+    return stack?.match(/^\s+at /gm)?.length === 2;
+  } catch {
+    return false;
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+/** `cause` is none, as of any error that was made without one; it can be given one later. */
+const cause = Object.freeze({
+  get(this: object): undefined {
+    if (isAskedByPrinter()) print(this as Reportable);
+  },
+  set(this: object, value: unknown): void {
+    Object.defineProperty(this, "cause", { value, writable: true, configurable: true });
+  },
+  configurable: true,
+});
+
+/**
+ * Lets the runtime's printer of errors cause the report to be printed. One property, which costs a
+ * fraction of a throw; nothing is made unless it is looked at.
+ */
+export function showToPrinter(error: Reportable): void {
+  Object.defineProperty(error, "cause", cause);
 }

@@ -141,6 +141,30 @@ export function nativeReach(files: readonly SourceFile[]): string[] {
   });
 }
 
+/**
+ * Gives each circle of imports among the modules of the package once, types included: a type that
+ * two modules need belongs in a third.
+ */
+export function importCycles(files: readonly SourceFile[]): string[] {
+  const targets = new Map(
+    files.filter(({ path }) => isPublic(path)).map(({ path, text }) => {
+      const found = typescriptImports(text).map(({ specifier }) => resolve(path, specifier));
+      return [path, found.filter((target) => target !== null)] as const;
+    }),
+  );
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (path: string, chain: readonly string[]): void => {
+    const start = chain.indexOf(path);
+    if (start >= 0) cycles.push([...chain.slice(start), path].join(" -> "));
+    if (start >= 0 || done.has(path)) return;
+    for (const target of targets.get(path) ?? []) visit(target, [...chain, path]);
+    done.add(path);
+  };
+  for (const path of targets.keys()) visit(path, []);
+  return cycles;
+}
+
 const insideFolder = /^zig\/(?:inside|supervisor)\//;
 const insideModules = /^(?:zig\/(?:abi|frame|sys|trampoline)(?:\.zig|\/)|zig\/inside\/)/;
 const insideNames = /^(?:std|builtin|abi|frame|sys|trampoline)$/;

@@ -12,7 +12,14 @@ import { fileURLToPath } from "node:url";
 
 import { typescriptCode, typescriptFunctions, typescriptImports } from "./source_text.ts";
 import { zigCode, zigFunctions } from "./source_text.ts";
-import { nativeReach, pureFiles, rules, type SourceFile, traces } from "./tidy_rules.ts";
+import {
+  importCycles,
+  nativeReach,
+  pureFiles,
+  rules,
+  type SourceFile,
+  traces,
+} from "./tidy_rules.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -42,6 +49,10 @@ describe("the repository", () => {
   test("keeps tables and decoding free of native code", () => {
     for (const path of pureFiles) assert.ok(existsSync(join(root, path)), `${path} is missing`);
     assert.deepEqual(nativeReach(files), []);
+  });
+
+  test("has no circle of imports", () => {
+    assert.deepEqual(importCycles(files), []);
   });
 
   test("does not say where it was made", () => {
@@ -185,6 +196,18 @@ describe("tidy_rules", () => {
     ];
     assert.deepEqual(nativeReach(chain), ["lib/signal_table.ts -> lib/a.ts -> lib/native.ts"]);
     assert.deepEqual(nativeReach(chain.slice(0, 1)), []);
+  });
+
+  test("importCycles() finds circles, of types and of exports too, and no diamonds", () => {
+    const a = { path: "lib/a.ts", text: 'import type { b } from "./b.ts";' };
+    const b = { path: "lib/b.ts", text: 'export { c } from "./cli/c.ts";' };
+    const c = { path: "lib/cli/c.ts", text: 'import { type a } from "../a.ts";' };
+    const cycle = "lib/a.ts -> lib/b.ts -> lib/cli/c.ts -> lib/a.ts";
+    assert.deepEqual(importCycles([a, b, c]), [cycle]);
+    const self = { path: "lib/d.ts", text: 'type D = import("./d.ts").D;' };
+    assert.deepEqual(importCycles([self]), ["lib/d.ts -> lib/d.ts"]);
+    const top = { path: "mod.ts", text: 'export * from "./lib/a.ts";\nimport "./lib/b.ts";' };
+    assert.deepEqual(importCycles([top, a, b, { ...c, text: "" }]), []);
   });
 
   test("traces() finds the folders it is given", () => {

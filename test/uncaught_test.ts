@@ -1,8 +1,9 @@
 /** What the runtimes print when nobody catches an exception: the report, then the error. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { openReportFixture } from "./report_support.ts";
-import { runChild, runtimeName } from "./support.ts";
+import { exceptionOf, openFixture, runChild, runtimeName } from "./support.ts";
 
 const { path } = openReportFixture();
 
@@ -21,7 +22,7 @@ function checkStory(stderr: string): void {
   assert.equal(stderr.match(/^SUMMARY: /gm)?.length, 1, stderr);
 }
 
-for (const what of ["throw", "timer", "async"]) {
+for (const what of ["throw", "timer", "async", "rejection", "floating"]) {
   test(`an uncaught exception tells the whole story: ${what}`, () => {
     const { status, signal, stderr } = runChild("report", [what, path]);
     assert.deepEqual({ status, signal }, { status: 1, signal: null }, stderr);
@@ -31,6 +32,34 @@ for (const what of ["throw", "timer", "async"]) {
 
 test("an uncaught exception of a Worker tells the whole story", () => {
   checkStory(runChild("report", ["worker", path]).stderr);
+});
+
+test("a rejection with an exception as its cause tells the story of the cause", () => {
+  const { status, signal, stderr } = runChild("report", ["cause", path]);
+  assert.deepEqual({ status, signal }, { status: 1, signal: null }, stderr);
+  assert.match(stderr, /outer/);
+  // One runtime asks the errors that it prints; the other tells of the error itself only.
+  if (runtimeName() === "bun") assert.equal(stderr.match(/^SUMMARY: /gm)?.length, 1, stderr);
+});
+
+test("a rejection that the program handles is left to it", () => {
+  const { status, stdout, stderr } = runChild("report", ["listened", path]);
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: "handled\n", stderr: "" });
+});
+
+test("a look at an exception, by JavaScript or for it, prints nothing", () => {
+  const { status, stdout, stderr } = runChild("report", ["looked", path]);
+  const expected = "HardwareException\nundefined []\n";
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: expected, stderr: "" });
+});
+
+test("an exception can be given a cause", () => {
+  const error = exceptionOf(() => openFixture().symbols.fx_read(0n));
+  assert.equal(error.cause, undefined);
+  error.cause = "a reason";
+  assert.equal(error.cause, "a reason");
+  assert.match(inspect(error), /cause: ['"]a reason['"]/);
+  assert.deepEqual(Object.keys(error).filter((name) => name !== "cause"), []);
 });
 
 test("an uncaught exception that the program handles is left to it", () => {

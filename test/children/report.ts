@@ -28,6 +28,22 @@ if (what === "signature") {
 } else if (what === "async") {
   await Promise.resolve();
   callerOfNative();
+} else if (what === "rejection") {
+  Promise.reject(exceptionOf(callerOfNative));
+} else if (what === "floating") {
+  (async () => {
+    await Promise.resolve();
+    callerOfNative();
+  })();
+} else if (what === "cause") {
+  Promise.reject(new Error("outer", { cause: exceptionOf(callerOfNative) }));
+} else if (what === "listened") {
+  process.on("unhandledRejection", () => console.log("handled"));
+  Promise.reject(exceptionOf(callerOfNative));
+} else if (what === "looked") {
+  const error = exceptionOf(callerOfNative);
+  Promise.resolve(error).then(String).then((text) => console.log(text.split(":")[0]));
+  setTimeout(() => console.log(error.cause, Object.keys(error)), 1);
 } else if (what === "worker" && isMainThread) {
   new Worker(new URL(import.meta.url), { workerData: [what, path] });
 } else {
