@@ -6,7 +6,7 @@
 import { readAvailable } from "./exception_details.ts";
 import type { ExceptionInfo } from "./exception_info.ts";
 import { baseName, hex } from "./frame_text.ts";
-import { type LoadedModule, modulesOf } from "./module_list.ts";
+import { type LoadedModule, loadedModules } from "./module_list.ts";
 import { type MemoryNear, reportText } from "./report_text.ts";
 import { javascriptFrames } from "./source_text.ts";
 import type { StackFrame } from "./stack_frame.ts";
@@ -39,7 +39,10 @@ export interface CrashReport {
   readonly exception: ExceptionInfo;
   /** Innermost first. */
   readonly backtrace: readonly StackFrame[];
-  /** The modules that the frames lie in. */
+  /**
+   * The files that code of the process comes from, by address, looked up at first use. None for an
+   * exception from another process.
+   */
   readonly modules: readonly LoadedModule[];
   /**
    * The report as text for people; its last line begins with "SUMMARY".
@@ -97,7 +100,7 @@ function memoryNear(address: bigint): MemoryNear {
 /** Collects a report now; its text is made when it is asked for. */
 export function makeReport(reported: ReportedException): CrashReport {
   const { info, message, stack, backtrace, isOwn } = reported;
-  const modules = isOwn ? modulesOf(backtrace) : Object.freeze([]);
+  let modules: readonly LoadedModule[] | undefined;
   const memory = isOwn && info.address !== null ? memoryNear(info.address) : null;
   const content = { info, message, backtrace, memory, javascript: javascriptFrames(stack) };
   return Object.freeze({
@@ -106,7 +109,9 @@ export function makeReport(reported: ReportedException): CrashReport {
     signature: signature(info, backtrace),
     exception: info,
     backtrace,
-    modules,
+    get modules(): readonly LoadedModule[] {
+      return modules ??= isOwn ? loadedModules() : Object.freeze([]);
+    },
     toText: (options?: { color?: boolean; width?: number }): string =>
       reportText(content, textOptions(options)),
   });

@@ -1,11 +1,11 @@
 /**
- * The modules that frames lie in: where they are mapped, and their build ids.
+ * The files whose code is mapped into this process: where, and their build ids.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { mappingsAround, readAvailable } from "./exception_details.ts";
-import type { StackFrame } from "./stack_frame.ts";
+import type { ExplainedMapping } from "./explanation.ts";
 
 /** A file that code of this process comes from. */
 export interface LoadedModule {
@@ -16,23 +16,46 @@ export interface LoadedModule {
   readonly buildId: string | null;
 }
 
-const mappingsMax = 64;
+/** Of a process that maps very much: what lies above is left out. */
+const mappingsMax = 16_384;
 
-/** Start and end of the mappings of `path` around `address`; null when it lies in none. */
-function extentOf(address: bigint, path: string): { base: bigint; end: bigint } | null {
-  const around = mappingsAround(address);
-  if (around.at === null || around.at.path !== path) return null;
-  let { start: base, end } = around.at;
-  let { below, above } = around;
-  for (let count = 0; below?.path === path && count < mappingsMax; count += 1) {
-    base = below.start;
-    below = mappingsAround(base).below;
+/** All mappings of this process, lowest first. */
+function allMappings(): readonly ExplainedMapping[] {
+  const found: ExplainedMapping[] = [];
+  let next = 0n;
+  while (found.length < mappingsMax) {
+    const { at, above } = mappingsAround(next);
+    if (at !== null) found.push(at);
+    if (above !== null) found.push(above);
+    const last = above ?? at;
+    if (last === null || last.end <= next || above === null) break;
+    next = last.end;
   }
-  for (let count = 0; above?.path === path && count < mappingsMax; count += 1) {
-    end = above.end;
-    above = mappingsAround(above.start).above;
+  return found;
+}
+
+/** Mappings of one file that no other file lies between. */
+interface Extent {
+  readonly path: string;
+  readonly base: bigint;
+  end: bigint;
+  hasCode: boolean;
+}
+
+function extentsOf(mappings: readonly ExplainedMapping[]): readonly Extent[] {
+  const extents: Extent[] = [];
+  for (const { path, start, end, protection } of mappings) {
+    if (path === null || !path.startsWith("/")) continue;
+    const hasCode = protection.includes("x");
+    const last = extents.at(-1);
+    if (last?.path === path) {
+      last.end = end;
+      last.hasCode ||= hasCode;
+    } else {
+      extents.push({ path, base: start, end, hasCode });
+    }
   }
-  return { base, end };
+  return extents.filter((extent) => extent.hasCode);
 }
 
 const programHeaderNote = 4;
@@ -59,11 +82,11 @@ function buildIdOf(bytes: Uint8Array): string | null {
   return null;
 }
 
-/** The build id of the ELF file that is mapped at `base`. */
-function readBuildId(base: bigint): string | null {
+/** The build id of the ELF file that is mapped at `base`; undefined when none is. */
+function readBuildId(base: bigint): string | null | undefined {
   const head = readAvailable(base, 64);
   if (head.byteLength < 64 || String.fromCharCode(...head.subarray(0, 4)) !== "\x7fELF") {
-    return null;
+    return undefined;
   }
   const header = new DataView(head.buffer);
   const entryLength = header.getUint16(54, true);
@@ -81,17 +104,14 @@ function readBuildId(base: bigint): string | null {
   return null;
 }
 
-/** The modules of `frames`, in the order of the frames. */
-export function modulesOf(frames: readonly StackFrame[]): readonly LoadedModule[] {
-  const found = new Map<string, LoadedModule>();
-  for (const { module, address } of frames) {
-    if (module === null || found.has(module)) continue;
-    const extent = extentOf(address, module);
-    if (extent === null) continue;
-    const { base, end } = extent;
-    const byteLength = end - base;
+/** The files that code of this process comes from now, by address. */
+export function loadedModules(): readonly LoadedModule[] {
+  const found: LoadedModule[] = [];
+  for (const { path, base, end } of extentsOf(allMappings())) {
     const buildId = readBuildId(base);
-    found.set(module, Object.freeze({ path: module, base, byteLength, buildId }));
+    // A part of a file that is mapped once more belongs to the module that it is.
+    if (buildId === undefined && found.some((module) => module.path === path)) continue;
+    found.push(Object.freeze({ path, base, byteLength: end - base, buildId: buildId ?? null }));
   }
-  return Object.freeze([...found.values()]);
+  return Object.freeze(found);
 }

@@ -1,6 +1,6 @@
 /** The text of reports: its parts, its width, its colour, and the signature. */
 import { strict as assert } from "node:assert";
-import { renameSync } from "node:fs";
+import { readFileSync, renameSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { catchException, type CrashReport, HardwareException, throwException } from "../mod.ts";
@@ -12,6 +12,7 @@ const { path, library } = openReportFixture();
 const { symbols } = library;
 const fixture = openFixture().symbols;
 const source = fileURLToPath(new URL("./report_fixture.c", import.meta.url));
+const faultline = new URL("../lib/native/linux-x64/faultline.so", import.meta.url);
 const escape = String.fromCharCode(27);
 
 function faultInList(): CrashReport {
@@ -31,8 +32,7 @@ test("toReport() collects what api.ts says", () => {
   assert.deepEqual(report.backtrace.map(({ symbol }) => symbol), [
     ...["last_value", "sum_of_ends", "list_sum"],
   ]);
-  assert.deepEqual(report.modules.map((one) => one.path), [path]);
-  const { base, byteLength, buildId } = report.modules[0]!;
+  const { base, byteLength, buildId } = report.modules.find((one) => one.path === path)!;
   for (const { address } of report.backtrace) {
     assert.ok(address >= base && address < base + byteLength);
   }
@@ -43,7 +43,39 @@ test("toReport() gives the build id that the linker wrote", () => {
   const flags = ["-O1", "-Wl,--build-id=0x0123456789abcdef"];
   const other = openReportFixture(compile("report_build_id", "report_fixture.c", flags));
   const { modules } = exceptionOf(() => other.library.symbols.store(8n)).toReport();
-  assert.deepEqual(modules.map(({ buildId }) => buildId), ["0123456789abcdef"]);
+  const own = modules.filter((one) => one.path === other.path);
+  assert.deepEqual(own.map(({ buildId }) => buildId), ["0123456789abcdef"]);
+});
+
+test("toReport().modules are the files of all executable mappings of the kernel's list", () => {
+  const report = faultInList();
+  const { modules } = report;
+  assert.equal(modules, report.modules);
+  assert.ok(Object.isFrozen(modules) && modules.every((one) => Object.isFrozen(one)));
+  const maps = readFileSync("/proc/self/maps", "utf8").trim().split("\n").map((line) => {
+    const [range = "", rights = "", , , , ...rest] = line.split(/\s+/);
+    const [start = 0n, end = 0n] = range.split("-").map((text) => BigInt(`0x${text}`));
+    return { start, end, rights, file: rest.join(" ") };
+  });
+  const code = maps.filter(({ rights, file }) => rights[2] === "x" && file.startsWith("/"));
+  assert.deepEqual(new Set(modules.map((one) => one.path)), new Set(code.map(({ file }) => file)));
+  for (const { file, start, end } of code) {
+    const holder = modules.find((one) =>
+      one.path === file && one.base <= start && end <= one.base + one.byteLength
+    );
+    const isRepeated = maps.some((one) => one.file === file && one.start < start - 2n ** 32n);
+    assert.ok(holder !== undefined || isRepeated, `${file} at ${start.toString(16)}`);
+  }
+  const bases = modules.map(({ base }) => base);
+  assert.deepEqual(bases, bases.toSorted((a, b) => a < b ? -1 : 1));
+  assert.ok(modules.some((one) => one.path === fileURLToPath(faultline)));
+  assert.ok(modules.some((one) => /\/libc\.so\.6$/.test(one.path) && one.buildId !== null));
+});
+
+test("toReport().modules of an exception from another process are none", () => {
+  const error = exceptionOf(() => symbols.list_sum(shortList));
+  const again = HardwareException.fromJSON(error.toJSON());
+  assert.deepEqual(again.toReport().modules, []);
 });
 
 test("toText() has the head, the details, frames, an excerpt, registers, memory, a summary", () => {
