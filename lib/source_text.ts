@@ -19,11 +19,11 @@ export interface SourcePlace {
 const here = new URL(".", import.meta.url).href;
 const hereAsPath = fileURLToPath(here);
 
-/** Frames of a `stack` without the error's text and without this package's own. */
-export function javascriptFrames(stack: string | undefined): readonly string[] {
+/** Frames of a `stack` without the error's text and, unless told, without this package's own. */
+export function javascriptFrames(stack: string | undefined, withoutOwn = true): readonly string[] {
   const lines = (stack ?? "").split("\n").filter((text) => /^\s+at /.test(text));
-  return lines.filter((text) => !text.includes(here) && !text.includes(hereAsPath))
-    .map((text) => text.trim());
+  const isOwn = (text: string): boolean => text.includes(here) || text.includes(hereAsPath);
+  return lines.filter((text) => !withoutOwn || !isOwn(text)).map((text) => text.trim());
 }
 
 /** The place that a frame of JavaScript names; null when it is in no file. */

@@ -12,6 +12,9 @@ const styleCodes = {
   yellow: "33",
   cyan: "36",
   alarm: "1;31",
+  success: "1;32",
+  badMark: "7;31",
+  goodMark: "7;32",
 } as const;
 
 /** How a piece of text looks. */

@@ -7,8 +7,6 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
-import { basename } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { selfTestKind } from "../abi.ts";
@@ -18,10 +16,19 @@ import { HardwareException } from "../hardware_exception.ts";
 import { nativePath } from "../native.ts";
 import type { SelfTestKind } from "../self_test.ts";
 import type { SignalName } from "../signal_table.ts";
-import { crashBlock, heading, type Place, sourceLine } from "./crash_block.ts";
-import { paint } from "./style.ts";
+import { line, renderLines, type Span, type StyledLine } from "../styled_text.ts";
+import { textOptions } from "../terminal.ts";
+import { crashBlock, heading } from "./crash_block.ts";
 
 const file = fileURLToPath(import.meta.url);
+const widthMax = 100;
+const { color, width: columns } = textOptions();
+const width = Math.min(columns, widthMax);
+
+function print(...lines: readonly StyledLine[]): void {
+  console.log(renderLines(lines, { color, width }));
+}
+
 const cLibraryNames: readonly string[] = ["libc.so.6", "libc.musl-x86_64.so.1"];
 const extendedSyntax = 1;
 const roundsMax = 10_000;
@@ -39,13 +46,10 @@ const signals: readonly SignalName[] = [
 function openCLibrary(name: string) {
   return dlopen(name, {
     strlen: { parameters: ["buffer"], result: "usize" },
-    lengthAt: { name: "strlen", parameters: ["address"], result: "usize" },
     div: { parameters: ["i32", "i32"], result: "i64" },
     assert: { name: "__assert_fail", parameters: ["buffer", "buffer", "u32", "buffer"] },
     regcomp: { parameters: ["buffer", "buffer", "i32"], result: "i32" },
     regexec: { parameters: ["buffer", "buffer", "usize", "address", "i32"], result: "i32" },
-    memcpy: { parameters: ["buffer", "address", "usize"], result: "address" },
-    dladdr: { parameters: ["address", "buffer"], result: "i32" },
   }, { signals });
 }
 
@@ -134,40 +138,6 @@ function caught(crash: () => void): HardwareException | null {
   return null;
 }
 
-/** Asks the C library what lies at `address`; a question that faults gives less, not a crash. */
-function placeOf(address: bigint, libc: CLibrary | null): Place {
-  const nowhere: Place = {
-    address,
-    library: null,
-    offset: 0n,
-    symbol: null,
-    symbolOffset: 0n,
-    bytes: new Uint8Array(),
-  };
-  if (libc === null) return nowhere;
-  const bytes = new Uint8Array(8);
-  const unreadable = caught(() => libc.memcpy(bytes, address, BigInt(bytes.length)));
-  if (unreadable !== null) return nowhere;
-  // Dl_info: the file's name, where it is loaded, the symbol's name, where it begins.
-  const found = new BigUint64Array(4);
-  if (libc.dladdr(address, found) === 0) return { ...nowhere, bytes };
-  const [fileName, base, symbolName, start] = found as unknown as [bigint, bigint, bigint, bigint];
-  return {
-    address,
-    library: basename(textAt(fileName, libc)),
-    offset: address - base,
-    symbol: symbolName === 0n ? null : textAt(symbolName, libc),
-    symbolOffset: address - start,
-    bytes,
-  };
-}
-
-function textAt(address: bigint, libc: CLibrary): string {
-  const bytes = new Uint8Array(Number(libc.lengthAt(address)));
-  if (bytes.length > 0) libc.memcpy(bytes, address, BigInt(bytes.length));
-  return new TextDecoder().decode(bytes);
-}
-
 /** Makes one crash and prints its block. */
 function play(scene: Scene, index: number, libc: CLibrary | null, faultline: Faultline): Outcome {
   const error = caught(() => {
@@ -178,19 +148,19 @@ function play(scene: Scene, index: number, libc: CLibrary | null, faultline: Fau
   if (error?.info.type === "abort" && process.stderr.isTTY) console.error();
   if (error === null) {
     const skipped = libc !== null && scene.mayReturn !== null;
-    console.log(heading(` ${index + 1} `, scene.title, skipped ? "skipped" : "NOT CAUGHT"));
-    console.log(`    ${skipped ? scene.mayReturn : "it returned as if nothing had happened"}\n`);
+    const outcome = skipped ? "skipped" : "NOT CAUGHT";
+    const why = skipped ? scene.mayReturn : "it returned as if nothing had happened";
+    print(heading(` ${index + 1} `, scene.title, [outcome], width), line(4, `    ${why}`), line(0));
     return skipped ? "skipped" : "missed";
   }
   const lines = crashBlock({
     number: index + 1,
     title: scene.title,
     error,
-    place: placeOf(error.info.instructionPointer, libc),
-    source: sourceLine(error, file, readFileSync(file, "utf8")),
+    file,
     note: libc === null ? "made by the self-test: no C library was found" : scene.note,
-  });
-  console.log(`${lines.join("\n")}\n`);
+  }, width);
+  print(...lines, line(0));
   return "caught";
 }
 
@@ -242,9 +212,9 @@ function goOn(libc: CLibrary | null, faultline: Faultline): boolean {
       }, "strlen(NULL)"),
     ];
   const right = status === 0 && checks.every(([, passed]) => passed);
-  const mark = right ? paint(["inverse", "green"], " ✓ ") : paint(["inverse", "red"], " ✗ ");
-  console.log(heading(mark, paint("bold", "still running"), `process ${process.pid}`));
-  for (const [line] of checks) console.log(`    ${line}`);
+  const mark: Span = right ? ["goodMark", " ✓ "] : ["badMark", " ✗ "];
+  const lines = checks.map(([text]) => line(4, `    ${text}`));
+  print(heading(mark, "still running", [`process ${process.pid}`], width), ...lines, line(0));
   return right;
 }
 
@@ -272,7 +242,7 @@ function main(): number {
   const passed = right && count === made;
   const summary = `${count} of ${made} crashes caught; calls after them were ` +
     (right ? "right" : "WRONG");
-  console.log(`\n${paint(passed ? ["bold", "green"] : ["bold", "red"], summary)}`);
+  print(line(0, [passed ? "success" : "alarm", summary]));
   return passed ? 0 : 1;
 }
 
