@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type MemoryOperand, memoryOperand } from "./memory_operand.ts";
 import type { ExceptionType } from "./signal_table.ts";
 
 /** A mapping, as far as it is explained. */
@@ -216,46 +217,41 @@ function isPrivileged(bytes: Uint8Array | null): boolean {
   return first === 0x0f && [0x06, 0x08, 0x09, 0x20, 0x21, 0x22, 0x23, 0x30, 0x32].includes(second!);
 }
 
-/** The CPU gives no address: what the registers hold decides. */
+/** A register that holds a pointer that no address can be. */
+function explainPointer(name: string, value: bigint): string {
+  const poison = poisonOf(value);
+  const kind = poison === null ? "" : `, poisoned memory: ${poison.by}`;
+  return `non-canonical pointer ${hex(value)} in ${name}${kind}`;
+}
+
+/** What the operand in memory says; null when it is as it should be. */
+function explainOperand(
+  { address, alignment, registers: used }: MemoryOperand,
+  registers: ExplainedException["registers"],
+): string | null {
+  if (!isCanonical(address)) {
+    const name = used.find((one) => !isCanonical(registers[one]!));
+    if (name !== undefined) return explainPointer(name, registers[name]!);
+    return `non-canonical pointer ${hex(address)}, computed from ${used.join(" and ")}`;
+  }
+  if (address % alignment === 0n) return null;
+  return `the address ${hex(address)} is misaligned for this instruction, which needs ` +
+    `${alignment} bytes`;
+}
+
+/** The CPU gives no address: the instruction and what the registers hold decide. */
 function explainProtection({ registers, bytes, instructionPointer }: ExplainedException): string {
   if (isPrivileged(bytes)) return "a privileged instruction, which only the kernel may execute";
   if (!isCanonical(instructionPointer)) {
     return `non-canonical pointer ${hex(instructionPointer)} was jumped to`;
   }
-  const suspects = pointerRegisters.filter((name) => {
-    const value = registers[name];
-    return value !== undefined && !isCanonical(value);
-  });
-  if (suspects.length > 0) {
-    const [name] = suspects;
-    const value = registers[name!]!;
-    const poison = poisonOf(value);
-    const kind = poison === null ? "" : `, poisoned memory: ${poison.by}`;
-    return `non-canonical pointer ${hex(value)} in ${name}${kind}`;
-  }
-  // An aligned vector instruction with a misaligned operand ends here too.
-  if (isAlignedVector(bytes)) {
-    return "an address misaligned for this instruction, which needs 16 bytes";
-  }
+  const operand = bytes === null ? null : memoryOperand(bytes, registers);
+  const known = operand === null ? null : explainOperand(operand, registers);
+  if (known !== null) return known;
+  // Instructions with operands of their own: those of strings, of the stack, indirect jumps.
+  const name = pointerRegisters.find((one) => !isCanonical(registers[one] ?? 0n));
+  if (name !== undefined) return explainPointer(name, registers[name]!);
   return "a non-canonical address or a privileged instruction; no register says which";
-}
-
-/** movaps, movapd, movdqa, movntps, movntdq and their VEX forms, by opcode. */
-function isAlignedVector(bytes: Uint8Array | null): boolean {
-  if (bytes === null) return false;
-  let at = 0;
-  const prefixes = [0x66, 0xf2, 0xf3, 0x2e, 0x3e, 0x26, 0x64, 0x65, 0x36];
-  while (prefixes.includes(bytes[at] ?? 0)) at++;
-  if (((bytes[at] ?? 0) & 0xf0) === 0x40) at++;
-  const opcodes = [0x28, 0x29, 0x2b, 0x6f, 0x7f, 0xe7];
-  if (bytes[at] === 0x0f) {
-    // Unaligned forms share the opcode with F3 in front.
-    return opcodes.includes(bytes[at + 1] ?? 0) && !bytes.subarray(0, at).includes(0xf3);
-  }
-  if (bytes[at] === 0xc5) {
-    return opcodes.includes(bytes[at + 2] ?? 0) && ((bytes[at + 1] ?? 0) & 3) !== 2;
-  }
-  return false;
 }
 
 function explainStack({ address, stack }: ExplainedException): string {
@@ -267,12 +263,13 @@ function explainStack({ address, stack }: ExplainedException): string {
   return `in the stack guard, ${where}: the recursion is too deep, or a local variable too large`;
 }
 
-function explainFile(address: bigint | null, { at }: MappingsAround): string {
+function explainFile({ address, code }: ExplainedException, { at }: MappingsAround): string {
+  const where = at === null ? "" : `: in ${describeMapping(at)}`;
+  if (code === "BUS_OBJERR") return `the device failed to give the memory${where}`;
   if (address === null || at === null) return "past the end of the mapped file";
-  return `past the end of file: ${bytesText(address - at.start)} into ${
-    describeMapping(at)
-  }, whose ` +
-    "file ends earlier";
+  if (at.path === null) return `the system has no page left for this address${where}`;
+  const offset = bytesText(address - at.start);
+  return `past the end of file: ${offset} into ${describeMapping(at)}, whose file ends earlier`;
 }
 
 /** What does not depend on the mappings; null for the rest. */
@@ -330,7 +327,7 @@ export function explain(
   const { address, code } = exception;
   if (address === null) return "the processor reported no address";
   const around = mappingsAround(address);
-  if (exception.type === "bus-error") return explainFile(address, around);
+  if (exception.type === "bus-error") return explainFile(exception, around);
   if (code === "SEGV_MAPERR") return explainUnmapped(address, around);
   return explainForbidden(exception, around);
 }

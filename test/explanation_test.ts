@@ -132,6 +132,62 @@ const cases: readonly (readonly [string, Partial<ExplainedException>, string])[]
     { ...kernel, bytes: Uint8Array.of(0x0f, 0x29, 0x07), registers: { rdi: 0x1001n } },
     "misaligned for this instruction, which needs 16 bytes",
   ],
+  [
+    "movaps while another register holds a hash",
+    {
+      ...kernel,
+      bytes: Uint8Array.of(0x0f, 0x29, 0x07),
+      registers: { rdi: 0x1001n, rax: 0x1234_5678_9abc_def0n },
+    },
+    "the address 0x1001 is misaligned for this instruction, which needs 16 bytes",
+  ],
+  [
+    "vmovaps of 32 bytes",
+    { ...kernel, bytes: Uint8Array.of(0xc5, 0xfc, 0x28, 0x47, 0x10), registers: { rdi: 0x1000n } },
+    "the address 0x1010 is misaligned for this instruction, which needs 32 bytes",
+  ],
+  [
+    "paddd of a misaligned address, with an index",
+    {
+      ...kernel,
+      bytes: Uint8Array.of(0x66, 0x42, 0x0f, 0xfe, 0x04, 0x88),
+      registers: { rax: 0x1000n, r9: 1n },
+    },
+    "the address 0x1004 is misaligned",
+  ],
+  [
+    "a load by the second of two odd registers",
+    {
+      ...kernel,
+      bytes: Uint8Array.of(0x48, 0x8b, 0x06),
+      registers: { rdi: 0x1234_5678_9abc_def0n, rsi: 0xaaaa_aaaa_aaaa_aaaan },
+    },
+    "non-canonical pointer 0xaaaaaaaaaaaaaaaa in rsi, poisoned memory",
+  ],
+  [
+    "a sum of two innocent registers",
+    {
+      ...kernel,
+      bytes: Uint8Array.of(0x48, 0x8b, 0x44, 0x37, 0x08),
+      registers: { rdi: 0x7fff_ffff_f000n, rsi: 0x1000n, rax: 2n ** 63n },
+    },
+    "non-canonical pointer 0x800000000008, computed from rdi and rsi",
+  ],
+  [
+    "a string instruction",
+    { ...kernel, bytes: Uint8Array.of(0xf3, 0xa4), registers: { rdi: 2n ** 62n } },
+    "non-canonical pointer 0x4000000000000000 in rdi",
+  ],
+  [
+    "no huge page left",
+    { type: "bus-error", code: "BUS_ADRERR", address: base + 0x10_1000n },
+    "the system has no page left for this address: in the anonymous mapping rw-",
+  ],
+  [
+    "a device's error",
+    { type: "bus-error", code: "BUS_OBJERR", address: base + 0x20_0000n },
+    "the device failed to give the memory: in mapping data file (deleted) rw-",
+  ],
   ["nothing to go by", kernel, "no register says which"],
   ["a misaligned access", { type: "misaligned-access", code: "BUS_ADRALN" }, "misaligned for this"],
   [
