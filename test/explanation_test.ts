@@ -9,7 +9,8 @@ import {
   poisonOf,
 } from "../lib/explanation.ts";
 import { mappingsAround } from "../lib/exception_details.ts";
-import { mappingOf } from "../mod.ts";
+import { dlopen, mappingOf } from "../mod.ts";
+import { compile } from "./compile_support.ts";
 import { exceptionOf, openFixture } from "./support.ts";
 
 const base = 0x7f00_0000_0000n;
@@ -299,6 +300,48 @@ test("ExceptionInfo.explanation of addresses that the CPU does not report", () =
     explanationOf(() => symbols.fx_hlt()),
     "a privileged instruction, which only the kernel may execute",
   );
+});
+
+test("ExceptionInfo.explanation of misaligned vectors and of sums names the operand", () => {
+  using library = dlopen(compile("explained", "header_fixture.c", ["-O1"]), {
+    hd_store_vector: { parameters: ["address"] },
+    hd_read_sum: { parameters: ["address", "u64"], result: "i32" },
+  });
+  const page = pages(1n);
+  const { hd_store_vector, hd_read_sum } = library.symbols;
+  assert.equal(hd_store_vector(page), undefined);
+  for (const offset of [1n, 4n, 8n, 15n]) {
+    const text = explanationOf(() => hd_store_vector(page + offset));
+    const address = `0x${(page + offset).toString(16)}`;
+    assert.equal(
+      text,
+      `the address ${address} is misaligned for this instruction, which needs 16 bytes`,
+    );
+  }
+  const sum = explanationOf(() => hd_read_sum(2n ** 46n, 2n ** 45n));
+  assert.match(sum, /^non-canonical pointer 0xc00000000008, computed from r\w+ and r\w+$/);
+  assert.match(explanationOf(() => hd_read_sum(2n ** 63n + 16n, 0n)), /0x8000000000000010 in rdi/);
+});
+
+test("ExceptionInfo.explanation of poisoned memory and of a module that is near", () => {
+  assert.match(
+    explanationOf(() => symbols.fx_read(0xdead_beefn)),
+    /^poisoned memory: 0xdeadbeef is a mark for memory that is gone/,
+  );
+  // Behind the last mapping of some file, further than a page and nearer than the next mapping.
+  let { above } = mappingsAround(0n);
+  while (above !== null) {
+    const next = mappingsAround(above.start).above;
+    if (above.path?.startsWith("/") && next !== null && next.start - above.end > 0x8000n) break;
+    above = next;
+  }
+  assert.ok(above !== null && above.path !== null);
+  const { end, path } = above;
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  assert.equal(mappingOf(end + 0x2000n), null);
+  const text = explanationOf(() => symbols.fx_read(end + 0x2000n));
+  assert.ok(text.startsWith(`unmapped, near mapping ${name} `), `${text}: ${path}`);
+  assert.match(text, /\(0x2000 bytes after it\)/);
 });
 
 test("ExceptionInfo.explanation of a stack overflow", () => {

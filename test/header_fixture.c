@@ -64,4 +64,15 @@ unsigned long long hd_flags(void) {
   return flags;
 }
 
+/* A misaligned store, while a register that it does not use holds a number that is no pointer. */
+void hd_store_vector(void *to) {
+  __asm__ volatile("movaps %%xmm0, (%0)" : : "r"(to), "a"(0x123456789abcdef0ull) : "memory");
+}
+
+int hd_read_sum(const char *base, unsigned long long index) {
+  int value;
+  __asm__ volatile("movl 8(%1, %2, 4), %0" : "=r"(value) : "r"(base), "r"(index));
+  return value;
+}
+
 void hd_call(void (*function)(void)) { function(); __asm__ volatile(""); }
