@@ -17,13 +17,13 @@ const cursorCodes = new RegExp(`${escape}\\[\\d*[GJK]`, "g");
 
 /** What the report child prints on a terminal of `columns`; a terminal ends lines by CR and LF. */
 function onTerminal(columns: number, what: string, noColor: string | null): string[] {
-  const { NO_COLOR: _, ...environment } = process.env;
-  const env = { ...environment, ...(noColor === null ? {} : { NO_COLOR: noColor }) };
+  // By the shell: one runtime gives children its own variables, whatever else they are given.
+  const variable = noColor === null ? "unset NO_COLOR" : `export NO_COLOR='${noColor}'`;
   const words = [process.execPath, ...childArgs(file), what, path].map((word) => `'${word}'`);
-  const command = `stty cols ${columns} rows 40; ${words.join(" ")}`;
+  const command = `${variable}; stty cols ${columns} rows 40; ${words.join(" ")}`;
   const result = spawnSync("script", ["-qec", command, "/dev/null"], {
     encoding: "utf8",
-    env: { ...env, BUN_ENABLE_CRASH_REPORTING: "0" },
+    env: { ...process.env, BUN_ENABLE_CRASH_REPORTING: "0" },
     timeout: 60_000,
   });
   assert.match(result.stdout, /SUMMARY:/, JSON.stringify(result));
