@@ -41,7 +41,6 @@ export const fixtureSymbols = {
   fx_unmap: { parameters: ["address", "u64"], result: "i32" },
   fx_map_short_file: { parameters: ["u64"], result: "address" },
   fx_signal_mask: { result: "u64" },
-  // A changed signal mask is suspect: the library would be poisoned for the tests that follow.
   fx_block_and_read: { parameters: ["address"], result: "u64" },
 } as const;
 
