@@ -2,7 +2,7 @@
 
 /** Layout of `abi.Exception`, in bytes. */
 export const exceptionLayout = {
-  byteLength: 544,
+  byteLength: 552,
   size: { offset: 0, byteLength: 4, type: "u32" },
   signal: { offset: 4, byteLength: 4, type: "u32" },
   code: { offset: 8, byteLength: 4, type: "i32" },
@@ -25,6 +25,8 @@ export const exceptionLayout = {
   stack_address: { offset: 104, byteLength: 8, type: "u64" },
   siginfo: { offset: 112, byteLength: 128, type: "bytes" },
   context: { offset: 240, byteLength: 304, type: "bytes" },
+  extended_gap_at: { offset: 544, byteLength: 4, type: "u32" },
+  extended_gap: { offset: 548, byteLength: 4, type: "u32" },
 } as const;
 
 /** Layout of `abi.ThreadRecord`, in bytes. */
@@ -245,4 +247,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x3605cc1ea550fdd8n;
+export const abiHash = 0xaf981a80fe342755n;

@@ -166,7 +166,7 @@ export class ExceptionReader {
 
   /** A 32-bit field. */
   u32(
-    field: "signal" | "flags" | "access" | "process_id" | "thread_id" | "size" | "extended_length",
+    field: NarrowField,
   ): number {
     return this.#chunk.getUint32(this.#offset + exceptionLayout[field].offset, true);
   }
@@ -205,6 +205,17 @@ export class ExceptionReader {
     return this.#chunk.getBigUint64(this.#offset + at, true);
   }
 }
+
+type NarrowField =
+  | "signal"
+  | "flags"
+  | "access"
+  | "process_id"
+  | "thread_id"
+  | "size"
+  | "extended_length"
+  | "extended_gap_at"
+  | "extended_gap";
 
 type WideField =
   | "address"
@@ -262,6 +273,19 @@ function readRegisters(reader: ExceptionReader): Readonly<Registers> {
     registers[name] = reader.register(name);
   }
   return Object.freeze(registers) as unknown as Readonly<Registers>;
+}
+
+/** The ucontext, then the extended state with the zeroes that were left out. */
+function readContext(reader: ExceptionReader): Uint8Array {
+  const { offset, byteLength } = exceptionLayout.context;
+  const stored = reader.copy(exceptionLayout.byteLength, reader.u32("extended_length"));
+  const gapAt = reader.u32("extended_gap_at");
+  const gap = reader.u32("extended_gap");
+  const context = new Uint8Array(byteLength + stored.byteLength + gap);
+  context.set(reader.copy(offset, byteLength));
+  context.set(stored.subarray(0, gapAt), byteLength);
+  context.set(stored.subarray(gapAt), byteLength + gapAt + gap);
+  return context;
 }
 
 /** Adds the method where copying and comparing do not see it: functions cannot be cloned. */
@@ -411,10 +435,7 @@ export function decodeException(bytes: ExceptionBytes, details: ExceptionDetails
     ...fields,
     hooksSkipped: null,
     siginfo,
-    context: reader.copy(
-      exceptionLayout.context.offset,
-      exceptionLayout.context.byteLength + reader.u32("extended_length"),
-    ),
+    context: readContext(reader),
   };
   return withBacktrace(
     lazily<EagerFields, LazyFields>({ ...eager }, lazyFields(bytes, eager, details)),

@@ -1,5 +1,6 @@
 /** The exception record: fields of siginfo_t, the instruction, and whether it is suspect. */
 import { strict as assert } from "node:assert";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { catchException, dlopen, type ExceptionInfo, readMemory, throwException } from "../mod.ts";
@@ -212,4 +213,28 @@ test("ExceptionInfo of throwException() has every field too", () => {
     null,
     "unknown",
   ]);
+});
+
+const features = readFileSync("/proc/cpuinfo", "utf8").split("\n")
+  .find((line) => line.startsWith("flags"))!.split(/\s+/);
+const noKeys = features.includes("ospke") ? false : "this processor has no protection keys";
+
+test("the context has PKRU where XSAVE puts it, behind state that is not in use", {
+  skip: noKeys,
+}, () => {
+  const { context } = exceptionOf(() => libc.strlen(1n)).info;
+  const extended = new DataView(context.buffer, 304);
+  // _fpx_sw_bytes at 464: magic1, extended_size, xfeatures, xstate_size (<asm/sigcontext.h>).
+  assert.equal(extended.getUint32(464, true), 0x4650_5853);
+  const inUse = extended.getBigUint64(512, true);
+  assert.notEqual(inUse & (1n << 9n), 0n, "PKRU is in use");
+  assert.equal(inUse >> 10n, 0n, "and nothing behind it");
+  // Linux denies every key but the first: init_pkru_value of arch/x86/mm/pkeys.c. V8 takes one for
+  // the code that it makes.
+  assert.equal(extended.getUint32(extended.byteLength - 8, true) >>> 4, 0x555_5555);
+});
+
+test("a recovery leaves the rights of protection keys as they were", { skip: noKeys }, () => {
+  const rights = () => exceptionOf(() => libc.strlen(1n)).info.context.slice(-8);
+  assert.deepEqual(rights(), rights());
 });

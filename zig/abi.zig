@@ -107,9 +107,12 @@ pub const Exception = extern struct {
     siginfo: [siginfo_size]u8,
     /// The kernel's `struct ucontext`, without the extended state that it points to.
     context: [context_size]u8,
+    /// Where in the extended state bytes were left out that are all zero, and how many.
+    extended_gap_at: u32,
+    extended_gap: u32,
 
     comptime {
-        assert(@sizeOf(Exception) == 544);
+        assert(@sizeOf(Exception) == 552);
         assert(@offsetOf(Exception, "address") == 48);
         assert(@offsetOf(Exception, "siginfo") == 112);
         assert(@offsetOf(Exception, "context") == 240);

@@ -47,6 +47,17 @@ const fxsave_size = 512;
 const xsave_header_size = 64;
 /// AVX's upper halves follow the header in the standard form.
 const avx_end = fxsave_size + xsave_header_size + 256;
+/// Bits of XSTATE_BV (Intel SDM volume 1, 13.1).
+const xstate_legacy: u64 = 0b011;
+const xstate_avx: u64 = 0b111;
+const xstate_pkru: u64 = 1 << 9;
+const pkru_length = 8;
+
+/// Where PKRU lies in the standard form; 0 without protection keys. Written once, at attach.
+pub var pkru_offset: u32 = 0;
+
+/// Extended state with `gap` bytes of zeroes left out between its parts.
+pub const ExtendedState = struct { head: []const u8, gap: u32 = 0, tail: []const u8 = &.{} };
 
 pub const Frame = extern struct {
     flags: u64,
@@ -137,15 +148,16 @@ pub const Frame = extern struct {
         frame.registers.rip = target;
     }
 
-    /// Makes the kernel load initial x87, SSE and AVX state, but for MXCSR: with XSTATE_BV 0 XRSTOR
-    /// resets every component. Without XSAVE the x87 part itself says that it is empty.
+    /// Makes the kernel load initial x87, SSE and AVX state, but for MXCSR: XRSTOR resets every
+    /// component that XSTATE_BV does not name. The rights of protection keys are the thread's, not
+    /// the call's. Without XSAVE the x87 part itself says that it is empty.
     fn resetExtendedState(frame: *Frame, mxcsr: u32) void {
         const state = frame.fpstate orelse return;
         const legacy: *align(16) LegacyState = @ptrCast(state);
         legacy.mxcsr = mxcsr;
         if (frame.hasExtendedState()) {
             const header: *align(16) u64 = @ptrCast(state + fxsave_size);
-            header.* = 0;
+            header.* &= xstate_pkru;
         } else {
             legacy.control = 0x37f;
             legacy.status = 0;
@@ -176,17 +188,27 @@ pub const Frame = extern struct {
         return magic.* == fp_xstate_magic1;
     }
 
-    /// The extended state that is in use: components that XSTATE_BV declares initial are left out
-    /// where they lie behind the last one that is not.
-    pub fn extendedState(frame: *const Frame) []const u8 {
-        const state = frame.fpstate orelse return &.{};
-        if (!frame.hasExtendedState()) return state[0..fxsave_size];
+    /// The extended state that is in use, in the standard form of XSAVE. Components that XSTATE_BV
+    /// declares initial, which is zero for all of these, are left out behind the last one that is
+    /// not, and between AVX and PKRU: PKRU is always in use, and lies behind AVX-512.
+    pub fn extendedState(frame: *const Frame) ExtendedState {
+        const state = frame.fpstate orelse return .{ .head = &.{} };
+        if (!frame.hasExtendedState()) return .{ .head = state[0..fxsave_size] };
         const in_use: *align(16) const u64 = @ptrCast(state + fxsave_size);
-        const legacy: u64 = 0b011;
-        const with_avx: u64 = 0b111;
-        if (in_use.* & ~legacy == 0) return state[0 .. fxsave_size + xsave_header_size];
-        if (in_use.* & ~with_avx == 0) return state[0..avx_end];
         const total: *align(4) const u32 = @ptrCast(@alignCast(state + 480));
-        return state[0..total.*];
+        const vectors = in_use.* & ~xstate_pkru;
+        const length: usize = if (vectors & ~xstate_legacy == 0)
+            fxsave_size + xsave_header_size
+        else if (vectors & ~xstate_avx == 0)
+            avx_end
+        else
+            return .{ .head = state[0..total.*] };
+        if (vectors == in_use.*) return .{ .head = state[0..length] };
+        if (pkru_offset < length or total.* -| pkru_length < pkru_offset) {
+            return .{ .head = state[0..total.*] };
+        }
+        const tail = state[pkru_offset..][0..pkru_length];
+        const gap = pkru_offset - @as(u32, @intCast(length));
+        return .{ .head = state[0..length], .gap = gap, .tail = tail };
     }
 };

@@ -73,11 +73,14 @@ fn writeTail(exception: *abi.Exception, thread: *const threads.Thread, frame: *c
     var used: usize = 0;
 
     const extended = frame.extendedState();
-    const kept = @min(extended.len, abi.extended_max);
-    exception.flags.extended_cut = kept < extended.len;
-    @memcpy(tail[0..kept], extended[0..kept]);
-    exception.extended_length = @intCast(kept);
-    used += kept;
+    const kept = @min(extended.head.len, abi.extended_max);
+    exception.flags.extended_cut = kept < extended.head.len;
+    @memcpy(tail[0..kept], extended.head[0..kept]);
+    @memcpy(tail[kept..][0..extended.tail.len], extended.tail);
+    used += kept + extended.tail.len;
+    exception.extended_length = @intCast(used);
+    exception.extended_gap_at = @intCast(kept);
+    exception.extended_gap = extended.gap;
     assert(used % 8 == 0);
 
     const frames: [*]u64 = @ptrCast(@alignCast(tail[used..].ptr));

@@ -5,6 +5,7 @@ const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
+const frame = @import("../frame.zig").machine;
 const handler = @import("../inside/handler.zig");
 const threads = @import("../inside/threads.zig");
 const engine_code = @import("engine_code.zig");
@@ -93,6 +94,7 @@ fn prepare(offset: u64) void {
         static_tls = trampoline.descriptorArgument() == offset;
         if (static_tls) trampoline.fl_tls_offset = offset;
         handler.leave_by_jump = !sys.needsSigreturn();
+        frame.pkru_offset = sys.protectionKeyOffset();
     } else if (static_tls and trampoline.fl_tls_offset != offset) {
         static_tls = false;
         trampoline.fl_tls_offset = 0;

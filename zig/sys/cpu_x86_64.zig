@@ -2,13 +2,19 @@
 
 /// Whether the kernel has protection keys switched on: leaf 7, ECX bit 4 (OSPKE).
 pub fn hasProtectionKeys() bool {
-    if (cpuid(0).eax < 7) return false;
-    return cpuid(7).ecx & (1 << 4) != 0;
+    if (cpuid(0, 0).eax < 7) return false;
+    return cpuid(7, 0).ecx & (1 << 4) != 0;
+}
+
+/// Where the protection-key rights lie in the standard form of XSAVE: leaf 0xd, subleaf 9, EBX. 0
+/// without them.
+pub fn pkruOffset() u32 {
+    return if (hasProtectionKeys()) cpuid(0xd, 9).ebx else 0;
 }
 
 const Leaf = struct { eax: u32, ebx: u32, ecx: u32, edx: u32 };
 
-fn cpuid(leaf: u32) Leaf {
+fn cpuid(leaf: u32, subleaf: u32) Leaf {
     var eax: u32 = undefined;
     var ebx: u32 = undefined;
     var ecx: u32 = undefined;
@@ -19,7 +25,7 @@ fn cpuid(leaf: u32) Leaf {
           [ecx] "={ecx}" (ecx),
           [edx] "={edx}" (edx),
         : [leaf] "{eax}" (leaf),
-          [subleaf] "{ecx}" (@as(u32, 0)),
+          [subleaf] "{ecx}" (subleaf),
     );
     return .{ .eax = eax, .ebx = ebx, .ecx = ecx, .edx = edx };
 }

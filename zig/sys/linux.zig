@@ -152,6 +152,11 @@ pub fn needsSigreturn() bool {
     return cpu.hasProtectionKeys() or shadowStackEnabled();
 }
 
+/// Where the frame keeps the rights of protection keys; 0 when there are none.
+pub fn protectionKeyOffset() u32 {
+    return cpu.pkruOffset();
+}
+
 fn shadowStackEnabled() bool {
     const arch_shstk_status = 0x5005;
     var features: u64 = 0;
