@@ -220,7 +220,6 @@ export const hookAnswer = {
 
 /** Values of `abi.StatePart`. */
 export const statePart = {
-  general: 0,
   floating_point: 1,
   vector: 2,
   single_step: 3,
@@ -319,6 +318,7 @@ export const symbols = {
   fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
   fl_hook_hits: { parameters: ["u32", "u64"], result: "u64" },
   fl_state_read: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
+  fl_state_set_registers: { parameters: ["f64", "u64", "buffer"], result: "i32" },
   fl_state_write: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
   fl_self_test: { parameters: ["u32"], result: "i32" },
 } as const;
@@ -327,4 +327,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x78fc445061ec6255n;
+export const abiHash = 0xd8d584209140aa55n;

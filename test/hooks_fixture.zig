@@ -28,3 +28,13 @@ export fn fh_fault_in_handler() i32 {
     _ = linux.syscall3(.tgkill, process, @intCast(linux.gettid()), sigusr2);
     return 0;
 }
+
+/// Faults `count` times, each time with an instruction of two bytes that a hook can skip.
+export fn fh_fault_often(count: u32) void {
+    for (0..count) |_| {
+        asm volatile ("movl (%[address]), %%eax"
+            :
+            : [address] "r" (@as(u64, 0)),
+            : .{ .rax = true, .memory = true });
+    }
+}

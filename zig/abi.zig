@@ -64,8 +64,8 @@ pub const HooksSkipped = enum(u32) {
 /// What a JavaScript hook answers.
 pub const HookAnswer = enum(i32) { next = 0, handled = 1, thrown = 2 };
 
-/// Parts of a thread's state that a hook may read and write.
-pub const StatePart = enum(u32) { general = 0, floating_point = 1, vector = 2, single_step = 3 };
+/// Parts of a thread's state, besides the general registers, that a hook may read and write.
+pub const StatePart = enum(u32) { floating_point = 1, vector = 2, single_step = 3 };
 
 pub const hook_registers_max = 40;
 

@@ -357,6 +357,14 @@ pub export fn fl_state_read(place: f64, part: u32, into: *anyopaque, byte_length
     return live.read(@intFromFloat(place), known, bytes[0..byte_length]);
 }
 
+/// Sets the general registers whose bits are set in `mask`, by their order in the machine context.
+/// `words` has room for all.
+pub export fn fl_state_set_registers(place: f64, mask: u64, words: *const anyopaque) i32 {
+    if (@intFromPtr(words) % 8 != 0) return number(.invalid_argument);
+    const values: [*]const u64 = @ptrCast(@alignCast(words));
+    return number(live.setRegisters(@intFromFloat(place), mask, values[0..live.register_count]));
+}
+
 /// Makes the thread continue with another state.
 pub export fn fl_state_write(place: f64, part: u32, from: *const anyopaque, byte_length: u32) i32 {
     const known = std.enums.fromInt(abi.StatePart, part) orelse return number(.invalid_argument);
