@@ -279,7 +279,7 @@ export const portableRegisters = {
 /** Signatures of the exported functions. */
 export const symbols = {
   fl_abi_hash: { parameters: [], result: "u64" },
-  fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_attach: { parameters: ["buffer", "u32", "u32"], result: "i32" },
   fl_thread_id: { parameters: [], result: "u32" },
   fl_give_chunk: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
   fl_install: { parameters: ["u32"], result: "i32" },
@@ -327,4 +327,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0xd8d584209140aa55n;
+export const abiHash = 0xc143bb8f777e1891n;

@@ -38,3 +38,17 @@ export fn fh_fault_often(count: u32) void {
             : .{ .rax = true, .memory = true });
     }
 }
+
+/// An illegal instruction, two bytes long, with `byte_length` more bytes of stack in use.
+export fn fh_deep(byte_length: u64) i32 {
+    return asm volatile (
+        \\ movq %%rsp, %%rbx
+        \\ subq %[length], %%rsp
+        \\ andq $-16, %%rsp
+        \\ ud2
+        \\ movq %%rbx, %%rsp
+        \\ movl $7, %%eax
+        : [result] "={eax}" (-> i32),
+        : [length] "r" (byte_length),
+        : .{ .rbx = true, .memory = true });
+}

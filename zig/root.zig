@@ -36,13 +36,14 @@ pub export fn fl_abi_hash() u64 {
 }
 
 /// Makes the running thread ready. `record` is zeroed memory that outlives every guarded call of
-/// this thread; `byte_length` its size.
-pub export fn fl_attach(record: *abi.ThreadRecord, byte_length: u32) i32 {
+/// this thread; `byte_length` its size. `stack_max` is how much of the stack the runtime's engine
+/// uses, in bytes: it does not run JavaScript further down.
+pub export fn fl_attach(record: *abi.ThreadRecord, byte_length: u32, stack_max: u32) i32 {
     if (byte_length < @sizeOf(abi.ThreadRecord)) return number(.invalid_argument);
     if (@intFromPtr(record) % @alignOf(abi.ThreadRecord) != 0) return number(.invalid_argument);
     record.size = @sizeOf(abi.ThreadRecord);
     record.exception_size_max = abi.exception_max;
-    return number(attach.attach(record));
+    return number(attach.attach(record, stack_max));
 }
 
 /// The kernel's id of the running thread.

@@ -165,6 +165,8 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
     runBlock: (handle: bigint, native: NativeFunctions): Promise<void> =>
       native.runBlockElsewhere!(handle) as Promise<void>,
     argumentsMax: Infinity,
+    // V8's --stack-size, in KiB. A call from below fails its check IsOnCentralStack().
+    stackMax: 984 * 1024,
     addressOf: (pointer: unknown, native: NativeFunctions): bigint =>
       native.addressOfPointer!(pointer) as bigint,
     pointerFrom: (address: bigint, native: NativeFunctions): unknown =>

@@ -71,8 +71,8 @@ pub fn barred(thread: *const threads.Thread, frame: *const Frame, armed: bool) a
     if (thread.stack_high == 0 or stack > thread.stack_high) return .stack;
     const lowest = thread.stack_low + thread.stack_guard;
     if (stack < lowest) return .stack;
-    const needed = size(frame) + stack_room;
-    if (stack - lowest < needed) return .stack_full;
+    const usable = @max(lowest, thread.engine_stack_low);
+    if (stack -| usable < size(frame) + stack_room) return .stack_full;
     if (thread.running) |running| if (running.depth + 1 >= depth_max) return .depth;
     if (!record.hasRoom(@ptrFromInt(thread.record))) return .no_room;
     return .none;

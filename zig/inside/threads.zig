@@ -27,6 +27,8 @@ pub const Thread = struct {
     stack_low: u64,
     stack_high: u64,
     stack_guard: u64,
+    /// The engine refuses to run JavaScript below.
+    engine_stack_low: u64 = 0,
     /// Slot of the call block that runs on this thread; 0 when none does.
     block_slot: u64 = 0,
     /// How many wrappers of this thread use each slot. Dropped when the thread ends.
