@@ -165,6 +165,9 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
     runBlock: (handle: bigint, native: NativeFunctions): Promise<void> =>
       native.runBlockElsewhere!(handle) as Promise<void>,
     argumentsMax: Infinity,
+    // V8's --stack-size by default. From 40 KiB on past it, the engine does not take the stack for
+    // its own, and entering it ends the process ("Check failed: IsOnCentralStack()").
+    stackMax: 984 * 1024,
     addressOf: (pointer: unknown, native: NativeFunctions): bigint =>
       native.addressOfPointer!(pointer) as bigint,
     pointerFrom: (address: bigint, native: NativeFunctions): unknown =>

@@ -95,6 +95,8 @@ export interface Runtime {
   runBlock(handle: bigint, native: NativeFunctions): Promise<void>;
   /** How many arguments a bound function can take. */
   readonly argumentsMax: number;
+  /** How much of a thread's stack there may be below a callback. Past it, the engine may abort. */
+  readonly stackMax: number;
   /** The address of a pointer value of this runtime. */
   addressOf(pointer: unknown, native: NativeFunctions): bigint;
   /** The runtime's own pointer value for an address, null for 0. */
