@@ -6,7 +6,7 @@
 import { strict as assert } from "node:assert";
 import { dlopen, type ForeignLibrary, protect, type Protection } from "../mod.ts";
 import { addHook, type Hook, type HookFilter, type LiveException } from "../mod.ts";
-import { childDies, childPasses, type ChildResult, fixtureFile, openFixture } from "./support.ts";
+import { childDies, type ChildResult, fixtureFile, openFixture, runChild } from "./support.ts";
 
 /** The library that `hooks_fixture.zig` makes. */
 export const hooksPath: string = fixtureFile("hooks_fixture.so");
@@ -112,7 +112,9 @@ export class Told {
 
 /** Runs one case of `children/hooks.ts`, which must pass. */
 export function hooksPass(test: string, where: "main" | "worker" = "main"): void {
-  childPasses("hooks", test, where);
+  const flags = ["--allow-all", "--v8-flags=--expose-gc"];
+  const { status, signal, stdout, stderr } = runChild("hooks", [test, where], flags);
+  assert.deepEqual([status, signal, stdout], [0, null, "passed\n"], `${test}: ${stderr}`);
 }
 
 /** Runs one case of `children/hooks.ts`, which must die by `signal`. */

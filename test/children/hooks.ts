@@ -15,6 +15,7 @@ import {
 import { type Hook, type SignalName, status } from "../../mod.ts";
 import { mending, openHooks, pageLength, pages, Told } from "../hooks_support.ts";
 import { viewOf } from "../memory_view.ts";
+import { controls, lacking, levels, survive } from "../survival.ts";
 import { aboutToDie, allDispositions, exceptionOf, fixturePath, numbers } from "../support.ts";
 import { childArgs, runtimeName, runWorker } from "../support.ts";
 import { type Cases, openFixture, rawSymbols, runCase } from "../support.ts";
@@ -383,6 +384,13 @@ function lowestStack(): bigint {
   return info.stackPointer;
 }
 
+/** With a collector at hand, where the flags give it. */
+function survives(): void {
+  for (const level of levels.filter((one) => lacking(one) === false)) {
+    for (const control of controls) survive(level, control, 3);
+  }
+}
+
 const cases: Cases = {
   restores,
   unguardedGoesOn,
@@ -405,6 +413,7 @@ const cases: Cases = {
   workers,
   blocks,
   depths,
+  survives,
   workerTask,
 };
 
