@@ -120,20 +120,20 @@ function open(): Native {
         `0x${abiHash.toString(16)}; build it from the same version as the TypeScript files`,
     );
   }
-  return { runtime: host, functions, path, record: attach(host, functions) };
+  return { runtime: host, functions, path, record: attach(functions) };
 }
 
 /**
  * One record per thread and ABI, also when two copies of this module run in it: the thunks know one
  * record only, and must not write to another copy's.
  */
-function attach({ stackMax }: Runtime, functions: NativeFunctions): ThreadRecord {
+function attach(functions: NativeFunctions): ThreadRecord {
   const key = Symbol.for(`faultline.record.${abiHash.toString(16)}`);
   const holder = globalThis as unknown as Record<symbol, ThreadRecord | undefined>;
   const existing = holder[key];
   const record = existing ?? createRecord();
   checkStatus(
-    functions.fl_attach!(record.u8, record.u8.byteLength, stackMax) as number,
+    functions.fl_attach!(record.u8, record.u8.byteLength) as number,
     "Cannot prepare this thread for guarded calls",
   );
   if (existing === undefined) {

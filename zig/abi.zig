@@ -61,8 +61,13 @@ pub const HooksSkipped = enum(u32) {
     running = 9,
 };
 
-/// What a JavaScript hook answers.
-pub const HookAnswer = enum(i32) { next = 0, handled = 1, thrown = 2 };
+/// What a JavaScript hook answers. An engine that does not run it, since its stack is full or its
+/// thread is being ended, answers something else: mostly 0.
+pub const HookAnswer = enum(i32) {
+    next = 0x6e65_7874,
+    handled = 0x6861_6e64,
+    thrown = 0x7468_726f,
+};
 
 /// Parts of a thread's state, besides the general registers, that a hook may read and write.
 pub const StatePart = enum(u32) { floating_point = 1, vector = 2, single_step = 3 };

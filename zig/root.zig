@@ -36,14 +36,13 @@ pub export fn fl_abi_hash() u64 {
 }
 
 /// Makes the running thread ready. `record` is zeroed memory that outlives every guarded call of
-/// this thread; `byte_length` its size. `stack_max` is how much of the stack the runtime's engine
-/// uses, in bytes: it does not run JavaScript further down.
-pub export fn fl_attach(record: *abi.ThreadRecord, byte_length: u32, stack_max: u32) i32 {
+/// this thread; `byte_length` its size.
+pub export fn fl_attach(record: *abi.ThreadRecord, byte_length: u32) i32 {
     if (byte_length < @sizeOf(abi.ThreadRecord)) return number(.invalid_argument);
     if (@intFromPtr(record) % @alignOf(abi.ThreadRecord) != 0) return number(.invalid_argument);
     record.size = @sizeOf(abi.ThreadRecord);
     record.exception_size_max = abi.exception_max;
-    return number(attach.attach(record, stack_max));
+    return number(attach.attach(record));
 }
 
 /// The kernel's id of the running thread.
@@ -343,6 +342,13 @@ pub export fn fl_hook_add(request: *const abi.HookRequest, byte_length: u32, id:
 /// Takes a hook away: 1, or 0 when it was gone. `hits` gets how often it was asked.
 pub export fn fl_hook_remove(index: u32, id: u64, hits: *u64) i32 {
     return hooks.remove(index, id, hits);
+}
+
+/// Finds out whether JavaScript can run with `byte_length` more on the stack, and not more than
+/// `length_max` in all. `function` is what runs hooks; it is called for the hook `u32_max`, which
+/// has to answer "handled".
+pub export fn fl_hook_probe(function: u64, byte_length: u32, length_max: u32) void {
+    if (function != 0) hooks.probeStack(function, byte_length, length_max);
 }
 
 /// How often a hook was asked.

@@ -190,8 +190,7 @@ export const bun: Runtime | null = "Bun" in globalThis
     runBlock,
     // bun:ffi refuses more.
     argumentsMax: 32,
-    // JavaScriptCore's maxPerThreadStackUsage.
-    stackMax: 5 * 1024 * 1024,
+    stackMax: 2 ** 32 - 1,
     addressOf: (pointer: unknown): bigint => BigInt(pointer as number),
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>

@@ -165,7 +165,8 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
     runBlock: (handle: bigint, native: NativeFunctions): Promise<void> =>
       native.runBlockElsewhere!(handle) as Promise<void>,
     argumentsMax: Infinity,
-    // V8's --stack-size, in KiB. A call from below fails its check IsOnCentralStack().
+    // V8's --stack-size by default. From 40 KiB on past it, the engine does not take the stack for
+    // its own, and entering it ends the process ("Check failed: IsOnCentralStack()").
     stackMax: 984 * 1024,
     addressOf: (pointer: unknown, native: NativeFunctions): bigint =>
       native.addressOfPointer!(pointer) as bigint,

@@ -95,10 +95,7 @@ export interface Runtime {
   runBlock(handle: bigint, native: NativeFunctions): Promise<void>;
   /** How many arguments a bound function can take. */
   readonly argumentsMax: number;
-  /**
-   * How much of a thread's stack the engine uses, in bytes. JavaScript that is called from further
-   * down throws at once, or ends the process.
-   */
+  /** How much of a thread's stack there may be below a callback. Past it, the engine may abort. */
   readonly stackMax: number;
   /** The address of a pointer value of this runtime. */
   addressOf(pointer: unknown, native: NativeFunctions): bigint;

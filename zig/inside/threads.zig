@@ -27,8 +27,6 @@ pub const Thread = struct {
     stack_low: u64,
     stack_high: u64,
     stack_guard: u64,
-    /// The engine refuses to run JavaScript below.
-    engine_stack_low: u64 = 0,
     /// Slot of the call block that runs on this thread; 0 when none does.
     block_slot: u64 = 0,
     /// How many wrappers of this thread use each slot. Dropped when the thread ends.
@@ -49,6 +47,9 @@ pub const Thread = struct {
     passing: Passing = .{},
     /// The hook that runs on this thread, and those below it.
     running: ?*const Running = null,
+    /// The lowest stack pointer at which JavaScript has been seen to run; 0 when nobody tried.
+    /// Engines end their stacks above the system's end.
+    script_low: u64 = 0,
     /// A hook asked for single steps.
     stepping: bool = false,
 };
@@ -62,6 +63,7 @@ pub const Progress = struct {
     address: u64 = 0,
     digest: u64 = 0,
     guard: u64 = 0,
+    stack: u64 = 0,
     repeats: u32 = 0,
 };
 

@@ -28,7 +28,7 @@ var static_tls = false;
 
 /// Attaches the running thread, or gives an attached one another record. A thread without
 /// JavaScript has no record of its own: it runs call blocks, which bring theirs.
-pub fn attach(record: ?*abi.ThreadRecord, engine_stack_max: u32) abi.Status {
+pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
     const offset = trampoline.resolveOffset();
     prepare(offset);
     const local: *trampoline.ThreadLocal = @ptrFromInt(trampoline.threadPointer() +% offset);
@@ -40,7 +40,6 @@ pub fn attach(record: ?*abi.ThreadRecord, engine_stack_max: u32) abi.Status {
         }
         thread.record = @intFromPtr(record);
         local.record = thread.record;
-        thread.engine_stack_low = thread.stack_high -| engine_stack_max;
         threads.note(thread);
         return .ok;
     }
@@ -53,7 +52,6 @@ pub fn attach(record: ?*abi.ThreadRecord, engine_stack_max: u32) abi.Status {
         .stack_low = bounds.low,
         .stack_high = bounds.high,
         .stack_guard = bounds.guard,
-        .engine_stack_low = bounds.high -| engine_stack_max,
         .signal_mask = 0,
         .alternate_base = 0,
         .alternate_length = 0,

@@ -31,7 +31,7 @@ pub fn run(block: *abi.CallBlock) void {
 }
 
 fn execute(block: *abi.CallBlock) abi.Status {
-    const thread = threads.current() orelse switch (attach.attach(null, 0)) {
+    const thread = threads.current() orelse switch (attach.attach(null)) {
         .ok => threads.current().?,
         else => |status| return status,
     };

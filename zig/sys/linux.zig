@@ -20,6 +20,7 @@ pub const sigsys = 31;
 pub const si_user = 0;
 pub const si_kernel = 0x80;
 pub const si_tkill = -6;
+pub const segv_maperr = 1;
 pub const segv_accerr = 2;
 pub const bus_adraln = 1;
 pub const bus_objerr = 3;
