@@ -4,8 +4,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Worker, workerData } from "node:worker_threads";
 import { mapFile } from "../../mod.ts";
 import { mappedFileCases } from "../mapped_file_cases.ts";
+import { memoryFailureCases } from "../memory_failure_cases.ts";
 import { holders, withFile } from "../memory_support.ts";
 import { runCase } from "../support.ts";
+import { writeTrackerCases } from "../write_tracker_cases.ts";
 
 /** In a Worker: maps a file and leaves it mapped. */
 function leave(): void {
@@ -31,6 +33,9 @@ async function endWorkers(path: string): Promise<void> {
 
 await runCase(import.meta.url, {
   ...mappedFileCases,
+  ...memoryFailureCases,
+  ...writeTrackerCases("userfaultfd"),
+  ...writeTrackerCases("mprotect"),
   leave,
   "ends with its Worker": () => withFile(4096, 7, endWorkers),
 });

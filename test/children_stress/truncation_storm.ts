@@ -1,6 +1,7 @@
 /**
  * A file is truncated and extended 10,000 times while JavaScript and a native thread read it
- * through mappings: by this program, so that what must be reported is known to the byte, or by another.
+ * through mappings: by this program, so that what must be reported is known to the byte, or by
+ * another.
  */
 import { spawn } from "node:child_process";
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
