@@ -87,7 +87,7 @@ pub const HookRequest = extern struct {
     range_length: u64,
     /// What to call: the JavaScript hooks' callback, or the function of a "call" action.
     function: u64,
-    /// For "call" its argument; for pages the address of their states, one byte each.
+    /// For "call" its argument; for pages what looks after them.
     data: u64,
     /// Bytes to skip, or the bits of a protection.
     value: u64,
@@ -347,6 +347,49 @@ pub const Mapping = extern struct {
     }
 };
 
+/// Memory that was made for JavaScript, or why it was not.
+pub const OpenedMemory = extern struct {
+    size: u32,
+    /// The system's, 0 when it succeeded.
+    errno: i32,
+    handle: u64,
+    /// Of the first byte that was asked for.
+    address: u64,
+    tracking: Tracking,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(OpenedMemory) == 32);
+    }
+};
+
+/// How writes are noted: as asked for, and as it is.
+pub const Tracking = enum(u32) { any = 0, userfault = 1, protection = 2 };
+
+/// A part of a mapped file that was lost; `state` is a `PageState`.
+pub const LostRange = extern struct {
+    /// In the file.
+    offset: u64,
+    byte_length: u64,
+    state: u32,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(LostRange) == 24);
+    }
+};
+
+/// Pages that were written: `struct page_region` of include/uapi/linux/fs.h.
+pub const WrittenRange = extern struct {
+    start: u64,
+    end: u64,
+    categories: u64,
+
+    comptime {
+        assert(@sizeOf(WrittenRange) == 24);
+    }
+};
+
 /// The structs and enums that TypeScript gets, by the name it gets them under.
 pub const structs = .{
     .{ "exceptionLayout", Exception },
@@ -356,6 +399,9 @@ pub const structs = .{
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
     .{ "hookRequestLayout", HookRequest },
+    .{ "openedMemoryLayout", OpenedMemory },
+    .{ "lostRangeLayout", LostRange },
+    .{ "writtenRangeLayout", WrittenRange },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -369,4 +415,5 @@ pub const enums = .{
     .{ "hookAnswer", HookAnswer },
     .{ "statePart", StatePart },
     .{ "pageState", PageState },
+    .{ "tracking", Tracking },
 };

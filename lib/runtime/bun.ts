@@ -32,6 +32,7 @@ interface BunFfi {
   dlopen(path: string, symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   linkSymbols(symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   ptr(view: ArrayBufferView): number;
+  toArrayBuffer(pointer: number, offset: number, length: number): ArrayBuffer;
   readonly JSCallback: new (body: CFunction, options: BunCallbackOptions) => BunCallback;
 }
 interface BunCallbackOptions extends BunSignature {
@@ -186,6 +187,8 @@ export const bun: Runtime | null = "Bun" in globalThis
     pointerTo: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : ffi().ptr(view),
     addressOfBuffer: (view: ArrayBufferView): bigint =>
       view.byteLength === 0 ? 0n : BigInt(ffi().ptr(view)),
+    bufferOver: (address: bigint, byteLength: number): ArrayBuffer =>
+      ffi().toArrayBuffer(Number(address), 0, byteLength),
     createCallback,
     runBlock,
     // bun:ffi refuses more.

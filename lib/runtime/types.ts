@@ -85,6 +85,11 @@ export interface Runtime {
   pointerTo(view: ArrayBufferView, native: NativeFunctions): unknown;
   /** The address of a view's first byte; 0n when it is empty. */
   addressOfBuffer(view: ArrayBufferView, native: NativeFunctions): bigint;
+  /**
+   * A buffer over native memory, which stays native code's. A RangeError when it is longer than the
+   * runtime's buffers can be. Needs, in Deno, an unscoped `--allow-ffi`.
+   */
+  bufferOver(address: bigint, byteLength: number, native: NativeFunctions): ArrayBuffer;
   /** A C function that runs `body` on this thread. Needs, in Deno, an unscoped `--allow-ffi`. */
   createCallback(
     signature: CSignature,
