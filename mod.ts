@@ -48,7 +48,7 @@ export {
   writeMemory,
 } from "./lib/memory.ts";
 export type { MemoryRange, Protection } from "./lib/memory_range.ts";
-export type { LoadedModule } from "./lib/module_list.ts";
+export type { LoadedModule } from "./lib/loaded_module.ts";
 export type {
   NativeArgument,
   NativeBuffer,

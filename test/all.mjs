@@ -26,6 +26,7 @@ import { Report } from "./driver/report.mjs";
 import { runSuite } from "./driver/suite.mjs";
 import {
   ensureNode,
+  ensureReaders,
   ensureZig,
   main,
   paths,
@@ -108,6 +109,8 @@ async function zigTests() {
 }
 
 async function suite(tools, filter) {
+  const missing = await ensureReaders();
+  if (missing !== null) console.log(`Crash reports are not read by others: ${missing}`);
   const files = filesBelow("test", "_test.ts");
   await runSuite(report, tools, files.filter((file) => filter === null || filter(file)));
 }
