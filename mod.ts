@@ -56,6 +56,7 @@ export type {
   NativeType,
   Pointer,
 } from "./lib/native_type.ts";
+export { type SendOptions, sendReports } from "./lib/send_reports.ts";
 export {
   decodeSignal,
   type ExceptionType,
