@@ -22,7 +22,8 @@ export type RegionKind =
   | "guard"
   | "no-access"
   | "null"
-  | "nothing";
+  | "nothing"
+  | "unknown";
 
 /** Addresses from `start` up to `end`. */
 export interface AddressRange {
@@ -68,6 +69,8 @@ export interface MappedException {
   readonly backtrace: readonly StackFrame[];
   /** Lowest first; null when they are not known. */
   readonly mappings: readonly ExplainedMapping[] | null;
+  /** Whether these are all mappings; else nobody knows what lies between them. */
+  readonly isComplete: boolean;
   /** null when it is not known. */
   readonly stack: StackBounds | null;
 }
@@ -201,7 +204,11 @@ function nameOf({ protection, path }: ExplainedMapping, kind: RegionKind): strin
 }
 
 /** What lies where nothing is mapped: parts of it have a name. */
-function unmappedRegions(gap: AddressRange, stack: StackBounds | null): readonly Region[] {
+function unmappedRegions(
+  gap: AddressRange,
+  { stack, isComplete }: MappedException,
+): readonly Region[] {
+  const kind = isComplete ? "nothing" : "unknown";
   const parts: Region[] = [{ start: 0n, end: nullEnd, kind: "null", name: "null page" }];
   if (stack !== null) {
     const { low, high } = stack;
@@ -214,11 +221,11 @@ function unmappedRegions(gap: AddressRange, stack: StackBounds | null): readonly
   for (const part of parts) {
     const [start, end] = [maxOf(part.start, at), minOf(part.end, gap.end)];
     if (start >= end) continue;
-    if (start > at) found.push({ start: at, end: start, kind: "nothing", name: "" });
+    if (start > at) found.push({ start: at, end: start, kind, name: "" });
     found.push({ ...part, start, end });
     at = end;
   }
-  if (at < gap.end) found.push({ start: at, end: gap.end, kind: "nothing", name: "" });
+  if (at < gap.end) found.push({ start: at, end: gap.end, kind, name: "" });
   return found;
 }
 
@@ -231,12 +238,12 @@ function regionsOf(range: AddressRange, exception: MappedException): readonly Re
   for (const mapping of mappings) {
     if (mapping.end <= range.start || mapping.start >= range.end) continue;
     const { start, end } = mapping;
-    if (start > at) regions.push(...unmappedRegions({ start: at, end: start }, stack));
+    if (start > at) regions.push(...unmappedRegions({ start: at, end: start }, exception));
     const kind = kindOf(mapping, stack);
     regions.push({ start, end, kind, name: nameOf(mapping, kind) });
     at = end;
   }
-  if (at < range.end) regions.push(...unmappedRegions({ start: at, end: range.end }, stack));
+  if (at < range.end) regions.push(...unmappedRegions({ start: at, end: range.end }, exception));
   return regions;
 }
 

@@ -42,6 +42,7 @@ const kinds: Readonly<Record<RegionKind, { readonly name: string; readonly class
   "no-access": { name: "reserved, no access", class: "reserved" },
   "null": { name: "null page: never mapped", class: "null" },
   "nothing": { name: "nothing mapped", class: "nothing" },
+  "unknown": { name: "not listed in the report", class: "unknown" },
 };
 
 /** Fill by class, on light and on dark ground. */
@@ -65,7 +66,7 @@ const style = [
   ".alarm { fill: #c61c24; } .alarm-line { stroke: #c61c24; stroke-width: 2; fill: none; }",
   ".line { stroke: #59636e; stroke-width: 1; fill: none; }",
   ".edge { stroke: #59636e; stroke-width: 1; fill: none; }",
-  ".separator { stroke: #ffffff; stroke-width: 1; }",
+  ".separator { stroke: #ffffff; stroke-width: 1; } .unknown { fill: #f6f8fa; }",
   ".mark { fill: #59636e; }",
   ".dot { fill: #afb8c1; } .bars { stroke: #c61c24; } .greybars { stroke: #8c959f; }",
   ...Object.entries(fills).map(([name, [light]]) => `.${name} { fill: ${light}; }`),
@@ -73,6 +74,7 @@ const style = [
   ".ground { fill: #0d1117; } .ink { fill: #e6edf3; } .dim { fill: #9198a1; }",
   ".halo { stroke: #0d1117; } .alarm { fill: #ff7b72; } .alarm-line { stroke: #ff7b72; }",
   ".line, .edge { stroke: #9198a1; } .separator { stroke: #0d1117; }",
+  ".unknown { fill: #151b23; }",
   ".mark { fill: #9198a1; }",
   ".dot { fill: #3d444d; } .bars { stroke: #ff7b72; } .greybars { stroke: #656c76; }",
   ...Object.entries(fills).map(([name, [, dark]]) => `.${name} { fill: ${dark}; }`),
@@ -188,7 +190,8 @@ function drawnRegions(strip: Strip): readonly Drawn[] {
     const left = Math.max(xOf(region.start, strip), 0);
     const right = Math.min(xOf(region.end, strip), length);
     const isThin = right - left < 1;
-    if (isThin && (region.kind === "nothing" || left < drawnTo)) return [];
+    const isBare = region.kind === "nothing" || region.kind === "unknown";
+    if (isThin && (isBare || left < drawnTo)) return [];
     drawnTo = isThin ? left + thinWidth : right;
     return [{ region, left, right, isThin }];
   });
@@ -352,7 +355,7 @@ function wrapped(text: string, characters: number): readonly string[] {
 /** The strips in words, for those who cannot see them. */
 function description(strips: readonly Strip[]): string {
   return strips.map(({ title, start, end, regions, pointers }) => {
-    const near = regions.filter(({ kind }) => kind !== "nothing");
+    const near = regions.filter(({ kind }) => kind !== "nothing" && kind !== "unknown");
     const shown = near.slice(0, 12).map(regionText);
     const more = near.length > shown.length ? [`and ${near.length - shown.length} more`] : [];
     const marks = pointers.map(({ label, address }) => `${label} at ${hex(address)}`);

@@ -18,11 +18,14 @@ export interface PicturedException {
   readonly backtrace: readonly StackFrame[];
   /** Lowest first; null when they are not known. */
   readonly mappings: readonly ExplainedMapping[] | null;
+  /** Whether these are all. */
+  readonly isComplete: boolean;
   readonly stack: StackBounds | null;
 }
 
 /** The picture as an SVG document. */
-export function makeSvg({ id, info, backtrace, mappings, stack }: PicturedException): string {
+export function makeSvg(exception: PicturedException): string {
+  const { id, info, backtrace, mappings, isComplete, stack } = exception;
   const [frame] = backtrace;
   const doing = doingText(info);
   const title = [
@@ -31,7 +34,7 @@ export function makeSvg({ id, info, backtrace, mappings, stack }: PicturedExcept
     ...(frame === undefined ? [] : [`in ${placeText(frame)}`]),
   ].join(" ");
   const bounds = stack === null || stack.high <= stack.low ? null : stack;
-  const strips = addressStrips({ info, backtrace, mappings, stack: bounds });
+  const strips = addressStrips({ info, backtrace, mappings, isComplete, stack: bounds });
   const missing = mappings === null ? ["What was mapped is not known."] : [];
   const { explanation } = info;
   const sentence = `${explanation.charAt(0).toUpperCase()}${explanation.slice(1)}.`;

@@ -128,6 +128,7 @@ export function makeReport(reported: ReportedException): CrashReport {
       makeSvg({
         ...{ id, info, backtrace },
         mappings: isOwn ? allMappings() : null,
+        isComplete: isOwn,
         stack: isOwn ? storedStack(bytes) : null,
       }),
     toMinidump: (): Uint8Array => makeMinidump({ info, message, javascript, bytes }),

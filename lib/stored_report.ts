@@ -126,5 +126,5 @@ export function storedText(
 
 /** The report's picture. */
 export function storedSvg({ id, info, backtrace, mappings }: StoredReport): string {
-  return makeSvg({ id, info, backtrace, mappings, stack: null });
+  return makeSvg({ id, info, backtrace, mappings, isComplete: false, stack: null });
 }

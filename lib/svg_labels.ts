@@ -37,15 +37,25 @@ function isFree(box: Box, placed: readonly Box[]): boolean {
   });
 }
 
-/** Places labels between 0 and `length`, the last one first, each in the nearest free row. */
+/**
+ * Places labels between 0 and `length`, each in the nearest free row. Those whose text begins at
+ * their place come last first, those whose text ends there first first: so lines pass beside texts.
+ */
 export function placeLabels<T extends Label>(
   labels: readonly T[],
   length: number,
 ): readonly PlacedLabel<T>[] {
   const boxes: Box[] = [];
-  return [...labels].sort((a, b) => b.x - a.x).map((label) => {
+  const sided = labels.map((label) => ({
+    label,
+    isRight: label.x + label.width <= length || label.x - label.width < 0,
+  }));
+  const ordered = [
+    ...sided.filter(({ isRight }) => !isRight).sort((a, b) => a.label.x - b.label.x),
+    ...sided.filter(({ isRight }) => isRight).sort((a, b) => b.label.x - a.label.x),
+  ];
+  return ordered.map(({ label, isRight }) => {
     const { x, width } = label;
-    const isRight = x + width <= length || x - width < 0;
     const [from, to] = isRight ? [x, x + width] : [x - width, x];
     let row = 0;
     while (row < rowsMax && !isFree({ from, to, x, row }, boxes)) row += 1;

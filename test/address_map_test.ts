@@ -48,6 +48,7 @@ function exception(
     info: { address, access: "read", instructionPointer, stackPointer, registers },
     backtrace: [frame(instructionPointer, "inflate"), frame(module + 3n * page, null)],
     mappings,
+    isComplete: true,
     stack: { low: stackLow, high: stackHigh, guard: 0n },
     ...more,
   };
@@ -144,6 +145,14 @@ test("addressStrips() shows places in the whole address space", () => {
   assert.deepEqual(pointers.map(({ label }) => label), ["read", "heap", "code", "stack"]);
 });
 
+test("addressStrips() says that it knows nothing between the mappings of a part", () => {
+  const part = exception(0x8n, {}, { isComplete: false, stack: null });
+  const kinds = (title: string) => stripOf(part, title).regions.map(({ kind }) => kind);
+  assert.deepEqual(kinds("Next to the address"), ["null"]);
+  assert.deepEqual(kinds("The stack"), ["unknown", "stack", "unknown"]);
+  assertSeamless(stripOf(part, "All of it"));
+});
+
 test("addressStrips() makes do without an address and without mappings", () => {
   const titles = (made: MappedException): string[] => addressStrips(made).map((one) => one.title);
   assert.deepEqual(titles(exception(null)), ["The stack", "The code", "All of it"]);
@@ -174,6 +183,19 @@ test("placeLabels() covers nothing and lets no line cross a text", () => {
         const start = other.isRight ? other.label.x : other.label.x - other.label.width;
         assert.ok(start >= to || start + other.label.width <= from, "texts overlap");
       }
+    }
+  }
+});
+
+test("placeLabels() lets lines pass beside texts at both ends", () => {
+  for (const xs of [[905, 900, 895, 890], [2, 6, 10, 14]]) {
+    const placed = placeLabels(xs.map((x) => ({ x, width: 60 })), 912);
+    for (const { label, row, isRight } of placed) {
+      const [from, to] = isRight ? [label.x, label.x + 60] : [label.x - 60, label.x];
+      const crossing = placed.filter((other) =>
+        other.row > row && other.label.x > from && other.label.x < to
+      );
+      assert.deepEqual(crossing, []);
     }
   }
 });

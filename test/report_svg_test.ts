@@ -106,7 +106,11 @@ test("toSvg() escapes what names hold", needsParser, () => {
   const odd = backtrace.map((frame) => ({ ...frame, symbol, file: null }));
   const at = info.instructionPointer - info.instructionPointer % 4096n;
   const mappings = [{ start: at, end: at + 4096n, protection: "r-x", path: '/x/<b>&"\u0007.so' }];
-  const svg = makeSvg({ id: 'a"<b', info, backtrace: odd, mappings, stack: null });
+  const svg = makeSvg({
+    ...{ id: 'a"<b', info, backtrace: odd, mappings },
+    isComplete: false,
+    stack: null,
+  });
   const { title: [title = ""], text: texts } = parsed(svg);
   assert.ok(title.includes('operator< "a" & \ufffd\ufffd\ufffd]]>'), title);
   assert.ok(texts.some((text) => text.includes('<b>&"\ufffd.so')));

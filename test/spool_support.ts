@@ -147,15 +147,29 @@ export interface Ended {
 
 const timeoutMs = 30_000;
 
+/** How a program is run. */
+export interface RunOptions {
+  readonly args?: readonly string[];
+  /** Deno's flags; by default everything is allowed. */
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** Runs a program of `children/` beside this one, which goes on serving. */
 export function runBeside(
   name: string,
   args: readonly string[],
   flags?: readonly string[],
 ): Promise<Ended> {
-  const file = fileURLToPath(new URL(`./children/${name}.ts`, import.meta.url));
+  return runProgram(`./children/${name}.ts`, flags === undefined ? { args } : { args, flags });
+}
+
+/** Runs a program beside this one; `name` is relative to this folder. */
+export function runProgram(name: string, options: RunOptions): Promise<Ended> {
+  const { args = [], flags, env = {} } = options;
+  const file = fileURLToPath(new URL(name, import.meta.url));
   const child = spawn(process.execPath, [...childArgs(file, flags), ...args], {
-    env: { ...process.env, NO_COLOR: "1" },
+    env: { ...process.env, NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [stdout, stderr] = ["", ""];
