@@ -17,7 +17,8 @@ export interface SourcePlace {
 }
 
 const here = new URL(".", import.meta.url).href;
-const hereAsPath = fileURLToPath(here);
+// Modules may come from a server.
+const hereAsPath = here.startsWith("file:") ? fileURLToPath(here) : here;
 
 /** Frames of a `stack` without the error's text and, unless told, without this package's own. */
 export function javascriptFrames(stack: string | undefined, withoutOwn = true): readonly string[] {

@@ -4,7 +4,9 @@
  * @module
  */
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { nativeStatus } from "../abi.ts";
+import { bundledLibrary } from "../bundled_library.ts";
 import {
   type BoundThunks,
   type CFunction,
@@ -176,6 +178,9 @@ function openFunctions(
 export const bun: Runtime | null = "Bun" in globalThis
   ? {
     name: "bun",
+    title: "Bun",
+    version: process.versions.bun!,
+    platform: `${process.platform}-${process.arch}`,
     voidResults: false,
     openNative: openFunctions,
     openFunctions,
@@ -196,5 +201,10 @@ export const bun: Runtime | null = "Bun" in globalThis
       typeof value === "number" && Number.isSafeInteger(value) && value >= 0,
     noColor: (): boolean => Boolean(process.env.NO_COLOR),
     mayRead: (): boolean => true,
+    permission: (): null => null,
+    isPermissionError: (): boolean => false,
+    environment: (name: string): string | undefined => process.env[name],
+    moduleArguments: (url: string): readonly string[] => [fileURLToPath(url)],
+    bundledLibrary,
   }
   : null;
