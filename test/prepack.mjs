@@ -1,0 +1,81 @@
+/**
+ * Runs around `npm pack` and `npm publish`: makes the JavaScript that one runtime needs, because it
+ * refuses TypeScript in node_modules, and the declarations. `--clean` removes both again.
+ *
+ * JavaScript lies next to the TypeScript. Declarations lie in a folder of their own: the compiler
+ * prefers `a.ts` to `a.d.ts`, and would check our sources by the options of whoever uses them.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { run } from "./driver/process.mjs";
+import { buildFolder, ensureNode, main, root, SetupError, tsc } from "./setup.mjs";
+
+const typesFolder = join(root, "types");
+
+/** Files below `folder` whose names end in `suffix`. */
+function filesBelow(folder, suffix) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(suffix))
+    .map((name) => join(folder, name));
+}
+
+function clean() {
+  rmSync(typesFolder, { recursive: true, force: true });
+  for (const file of [join(root, "mod.js"), ...filesBelow(join(root, "lib"), ".js")]) {
+    rmSync(file, { force: true });
+  }
+}
+
+/** Compiles mod.ts and lib/ in place. */
+async function compile() {
+  mkdirSync(buildFolder, { recursive: true });
+  const project = join(buildFolder, "tsconfig_package.json");
+  const options = {
+    noEmit: false,
+    rootDir: root,
+    outDir: root,
+    declarationDir: typesFolder,
+    rewriteRelativeImportExtensions: true,
+  };
+  writeFileSync(
+    project,
+    JSON.stringify({
+      extends: join(root, "tsconfig.json"),
+      compilerOptions: options,
+      include: [join(root, "mod.ts"), join(root, "lib", "**", "*.ts")],
+      exclude: [],
+    }),
+  );
+  const result = await run([...tsc(), "--project", project], { cwd: root });
+  if (!result.ok) {
+    throw new SetupError(`Cannot compile the package (${result.reason}):\n${result.stdout}`);
+  }
+}
+
+/** Declarations keep the specifiers of the sources, which the compiler resolves by its own list. */
+function rewriteDeclarations() {
+  const specifier = /((?:\bfrom|\bimport\()\s*"\.{1,2}\/[^"]*)\.ts"/g;
+  for (const file of filesBelow(typesFolder, ".d.ts")) {
+    writeFileSync(file, readFileSync(file, "utf8").replaceAll(specifier, '$1.js"'));
+  }
+}
+
+/** A bundler that knows no native libraries would refuse the literals, and has no use for them. */
+function dropLiterals() {
+  writeFileSync(
+    join(root, "lib", "bundled_library.js"),
+    "/** Bundles with native libraries are made from the TypeScript form of this file. */\n" +
+      "export function bundledLibrary() {\n  return null;\n}\n",
+  );
+}
+
+await main(async () => {
+  clean();
+  if (process.argv[2] === "--clean") return 0;
+  await ensureNode();
+  await compile();
+  rewriteDeclarations();
+  dropLiterals();
+  return 0;
+});
