@@ -5,7 +5,7 @@
  * JavaScript lies next to the TypeScript. Declarations lie in a folder of their own: the compiler
  * prefers `a.ts` to `a.d.ts`, and would check our sources by the options of whoever uses them.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { run } from "./driver/process.mjs";
@@ -53,14 +53,6 @@ async function compile() {
   }
 }
 
-/** Declarations keep the specifiers of the sources, which the compiler resolves by its own list. */
-function rewriteDeclarations() {
-  const specifier = /((?:\bfrom|\bimport\()\s*"\.{1,2}\/[^"]*)\.ts"/g;
-  for (const file of filesBelow(typesFolder, ".d.ts")) {
-    writeFileSync(file, readFileSync(file, "utf8").replaceAll(specifier, '$1.js"'));
-  }
-}
-
 /** A bundler that knows no native libraries would refuse the literals, and has no use for them. */
 function dropLiterals() {
   writeFileSync(
@@ -75,7 +67,6 @@ await main(async () => {
   if (process.argv[2] === "--clean") return 0;
   await ensureNode();
   await compile();
-  rewriteDeclarations();
   dropLiterals();
   return 0;
 });
