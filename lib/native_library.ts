@@ -211,10 +211,10 @@ export function identityOf(
 function mismatch(runtime: Runtime, path: string): string | null {
   const found = identityOf(runtime, path);
   if (found === null || found.abiHash === abiHash) return null;
-  return `it is of Faultline ${found.version} with ABI 0x${
+  return `it is of ${found.version} with ABI 0x${
     found.abiHash.toString(16)
-  }, and these ` +
-    `files are of ${version} with ABI 0x${abiHash.toString(16)}`;
+  }, and these files are ` +
+    `of Faultline ${version} with ABI 0x${abiHash.toString(16)}`;
 }
 
 /** One sentence on what to do. */
