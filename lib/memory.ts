@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { getSystemErrorName } from "node:util";
+import { builtin } from "./builtin.ts";
 import { mappingLayout, protectionBits } from "./abi.ts";
 import { guardedFunction } from "./guarded_call.ts";
 import { pointerConversions } from "./pointers.ts";
@@ -286,7 +286,7 @@ export function isReadable(range: MemoryRange): boolean {
 
 /** An Error as `node:fs` makes them, with the errno's name as its code. */
 function systemError(syscall: string, errno: number, message: string): Error {
-  const code = getSystemErrorName(-errno);
+  const code = builtin("node:util").getSystemErrorName(-errno);
   return Object.assign(new Error(`${message} (${code})`), { code, errno: -errno, syscall });
 }
 

@@ -4,11 +4,8 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { gunzipSync } from "node:zlib";
 import { abiHash, symbols, version } from "./abi.ts";
+import { builtin } from "./builtin.ts";
 import { describeValue } from "./describe_value.ts";
 import { embedded } from "./embedded.ts";
 import { FaultlineError } from "./faultline_error.ts";
@@ -58,7 +55,7 @@ let chosen: string | undefined;
  */
 export function checkLibraryPath(path: string | URL): string {
   const isFile = path instanceof URL && path.protocol === "file:";
-  const file = isFile ? fileURLToPath(path) : path;
+  const file = isFile ? builtin("node:url").fileURLToPath(path) : path;
   if (typeof file !== "string" || !file.startsWith("/") || file.includes("\0")) {
     throw new TypeError(
       "Cannot take the native library from there as its path must be absolute, or a file URL: " +
@@ -88,7 +85,7 @@ function explicitPlace(runtime: Runtime): Place | null {
 /** The package's own file; its path is null where the package lies in no file system. */
 export function packageFile(platform: string, name: LibraryFile): string | null {
   const url = new URL(`./native/${platform}/${name}`, import.meta.url);
-  return url.protocol === "file:" ? fileURLToPath(url) : null;
+  return url.protocol === "file:" ? builtin("node:url").fileURLToPath(url) : null;
 }
 
 function packagePlace(platform: string, name: LibraryFile): Place {
@@ -135,16 +132,23 @@ function bundlePlaces(runtime: Runtime, platform: string, name: LibraryFile): Pl
   if (found === null) return [];
   // A program in one file shows what is in it to JavaScript, and not to the loader.
   if (found.startsWith("/")) {
-    return bytesPlaces(runtime, "bundle", platform, name, () => readFileSync(found));
+    return bytesPlaces(
+      runtime,
+      "bundle",
+      platform,
+      name,
+      () => builtin("node:fs").readFileSync(found),
+    );
   }
-  const path = fileURLToPath(new URL(found, import.meta.url));
+  const path = builtin("node:url").fileURLToPath(new URL(found, import.meta.url));
   return [{ origin: "bundle", shown: `${path} (file of the bundle)`, path: () => path }];
 }
 
 function embeddedPlaces(runtime: Runtime, platform: string, name: LibraryFile): Place[] {
   const text = embedded[platform]?.[name];
   if (text === undefined) return [];
-  const bytes = (): Uint8Array => gunzipSync(Buffer.from(text, "base64"));
+  const bytes = (): Uint8Array =>
+    builtin("node:zlib").gunzipSync(builtin("node:buffer").Buffer.from(text, "base64"));
   return bytesPlaces(runtime, "embedded", platform, name, bytes);
 }
 

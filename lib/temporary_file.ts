@@ -4,29 +4,21 @@
  *
  * @module
  */
-import {
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  type Stats,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
+import type { Stats } from "node:fs";
+import { builtin } from "./builtin.ts";
 
 const onlyOwner = 0o700;
 const othersMask = 0o077;
 
 /** What lies at `path`, links not followed; null when nothing does. */
 function look(path: string): Stats | null {
-  return lstatSync(path, { throwIfNoEntry: false }) ?? null;
+  return builtin("node:fs").lstatSync(path, { throwIfNoEntry: false }) ?? null;
 }
 
 function isSame(path: string, bytes: Uint8Array): boolean {
   const found = look(path);
   if (found === null || !found.isFile() || found.size !== bytes.byteLength) return false;
-  const content = readFileSync(path);
+  const content = builtin("node:fs").readFileSync(path);
   return content.every((byte, index) => byte === bytes[index]);
 }
 
@@ -39,6 +31,7 @@ function isSame(path: string, bytes: Uint8Array): boolean {
  * @throws {Error} If the file cannot be made, or somebody else could change it.
  */
 export function temporaryFile(folder: string, name: string, bytes: Uint8Array): string {
+  const { mkdirSync, renameSync, statSync, unlinkSync, writeFileSync } = builtin("node:fs");
   const own = `${folder}/faultline-${name}`;
   try {
     mkdirSync(own, { mode: onlyOwner });

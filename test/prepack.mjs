@@ -2,14 +2,15 @@
  * Runs around `npm pack` and `npm publish`: makes the JavaScript that one runtime needs, because it
  * refuses TypeScript in node_modules, and the declarations. `--clean` removes both again.
  *
- * JavaScript lies next to the TypeScript. Declarations lie in a folder of their own: the compiler
- * prefers `a.ts` to `a.d.ts`, and would check our sources by the options of whoever uses them.
+ * JavaScript lies next to the TypeScript; the main module is also bundled into one file, which that
+ * runtime imports four times as fast as fifty. Declarations lie in a folder of their own: the
+ * compiler prefers `a.ts` to `a.d.ts`, and would check our sources by the options of its user.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { run } from "./driver/process.mjs";
-import { buildFolder, ensureNode, main, root, SetupError, tsc } from "./setup.mjs";
+import { buildFolder, bun, ensureNode, main, root, SetupError, tsc } from "./setup.mjs";
 
 const typesFolder = join(root, "types");
 
@@ -62,11 +63,23 @@ function dropLiterals() {
   );
 }
 
+/** Makes mod.js out of one file. It lies in lib/, since a module finds libraries next to itself. */
+async function bundle() {
+  const file = join(root, "lib", "bundle.js");
+  const command = [bun(), "build", join(root, "mod.js"), "--target=node", "--outfile", file];
+  const result = await run(command, { cwd: root });
+  if (!result.ok) {
+    throw new SetupError(`Cannot bundle the package (${result.reason}):\n${result.stderr}`);
+  }
+  writeFileSync(join(root, "mod.js"), 'export * from "./lib/bundle.js";\n');
+}
+
 await main(async () => {
   clean();
   if (process.argv[2] === "--clean") return 0;
   await ensureNode();
   await compile();
   dropLiterals();
+  await bundle();
   return 0;
 });
