@@ -10,6 +10,7 @@ export interface Builtins {
   readonly "node:buffer": typeof import("node:buffer");
   readonly "node:fs": typeof import("node:fs");
   readonly "node:module": typeof import("node:module");
+  readonly "node:os": typeof import("node:os");
   readonly "node:process": typeof import("node:process");
   readonly "node:url": typeof import("node:url");
   readonly "node:util": typeof import("node:util");

@@ -27,7 +27,13 @@ export type CapabilityName =
   | "minidump"
   | "symbols";
 
-const built: ReadonlySet<CapabilityName> = new Set(["catch", "stackOverflow", "symbols"]);
+const built: ReadonlySet<CapabilityName> = new Set([
+  "catch",
+  "javascriptHooks",
+  "nativeHooks",
+  "stackOverflow",
+  "symbols",
+]);
 const names: readonly CapabilityName[] = [
   "catch",
   "javascriptHooks",

@@ -13,6 +13,7 @@ export class FaultlineError extends Error {
     | "SYMBOL_NOT_FOUND"
     | "CLOSED"
     | "LIBRARY_POISONED"
+    | "NOT_SUPPORTED"
     /** Faultline's own native library cannot be used. */
     | "NATIVE_LIBRARY";
 

@@ -12,9 +12,119 @@ pub const version: std.SemanticVersion = .{ .major = 0, .minor = 1, .patch = 0 }
 pub const Access = enum(u32) { unknown = 0, read = 1, write = 2, execute = 3 };
 
 /// What a wrapper finds in `ThreadRecord.pending` after a guarded call: that a hardware exception
-/// ended it, that its slot was closed, that a callback threw, or that a callback was reached from a
-/// thread that does not own it.
-pub const Pending = enum(u32) { none = 0, exception = 1, closed = 2, thrown = 3, foreign = 4 };
+/// ended it, that its slot was closed, that a callback threw, that a callback was reached from a
+/// thread that does not own it, or that an exception ended it that a JavaScript hook had seen.
+pub const Pending = enum(u32) {
+    none = 0,
+    exception = 1,
+    closed = 2,
+    thrown = 3,
+    foreign = 4,
+    /// `exception_offset` is then the depth of the hooks, under which JavaScript noted the bytes.
+    hooked = 5,
+};
+
+/// What a hook does.
+pub const HookKind = enum(u32) {
+    javascript = 0,
+    next = 1,
+    throw = 2,
+    die = 3,
+    skip_instruction = 4,
+    set_registers = 5,
+    protect = 6,
+    map = 7,
+    call = 8,
+    /// Replaces pages of a mapped file that are not there any more, and notes which.
+    lost_page = 9,
+    /// Notes the first write to each page.
+    track_writes = 10,
+};
+
+/// Why JavaScript hooks that would have been asked were not. The first reason counts.
+pub const HooksSkipped = enum(u32) {
+    none = 0,
+    /// No guarded call was running where the exception happened.
+    unguarded = 1,
+    /// The stack pointer was not in the thread's own stack.
+    stack = 2,
+    /// The stack had no room left for a hook.
+    stack_full = 3,
+    /// Shadow stacks are in use.
+    shadow_stack = 4,
+    /// Hooks ran inside hooks already.
+    depth = 5,
+    /// The same exception was answered "handled" over and over.
+    no_progress = 6,
+    /// It happened on another thread than the one that added the hook.
+    other_thread = 7,
+    /// The handler had no memory for the exception.
+    no_room = 8,
+    /// The hook was running.
+    running = 9,
+};
+
+/// What a JavaScript hook answers. An engine that does not run it, since its stack is full or its
+/// thread is being ended, answers something else: mostly 0.
+pub const HookAnswer = enum(i32) {
+    next = 0x6e65_7874,
+    handled = 0x6861_6e64,
+    thrown = 0x7468_726f,
+};
+
+/// Parts of a thread's state, besides the general registers, that a hook may read and write.
+pub const StatePart = enum(u32) { floating_point = 1, vector = 2, single_step = 3 };
+
+pub const hook_registers_max = 40;
+
+/// A hook to add.
+pub const HookRequest = extern struct {
+    size: u32,
+    kind: HookKind,
+    /// Signals that it is asked about, bit n-1 for signal n.
+    signals: u32,
+    /// 1 when it is asked about the adding thread's exceptions only.
+    this_thread: u32,
+    /// The memory that it is asked about; length 0 for any exception.
+    range_start: u64,
+    range_length: u64,
+    /// What to call: the JavaScript hooks' callback, or the function of a "call" action.
+    function: u64,
+    /// For "call" its argument; for pages what looks after them.
+    data: u64,
+    /// Bytes to skip, or the bits of a protection.
+    value: u64,
+    /// What "map" fills the page with: address and length. Copied.
+    fill: u64,
+    fill_length: u64,
+    /// Which of `registers` "set-registers" sets, by their order in the machine context.
+    register_mask: u64,
+    registers: [hook_registers_max * 8]u8,
+
+    comptime {
+        assert(@offsetOf(HookRequest, "range_start") == 16);
+        assert(@sizeOf(HookRequest) == 80 + hook_registers_max * 8);
+    }
+};
+
+/// What `lost_page` and `track_writes` note about a page.
+pub const PageState = enum(u8) {
+    /// Whole, or protected.
+    clean = 0,
+    /// Written since the last look.
+    written = 1,
+    /// Being protected again.
+    arming = 2,
+    /// Being replaced.
+    replacing = 3,
+    /// Replaced after BUS_ADRERR: past the end of the file.
+    lost_end = 4,
+    /// Replaced after BUS_OBJERR: an input or output error.
+    lost_error = 5,
+    /// Replaced after BUS_MCEERR_AR and BUS_MCEERR_AO: the memory failed.
+    lost_memory = 6,
+    lost_memory_early = 7,
+};
 
 /// Results of the exported functions that can fail. Negative, so that counts and indices stay free.
 pub const Status = enum(i32) {
@@ -91,8 +201,7 @@ pub const Exception = extern struct {
     slot: u32,
     process_id: u32,
     thread_id: u32,
-    /// Why JavaScript hooks did not run; 0 when none was registered or all ran.
-    hooks_skipped: u32,
+    hooks_skipped: HooksSkipped,
     extended_length: u32,
     frame_count: u32,
     stack_length: u32,
@@ -267,6 +376,49 @@ pub const MachineFacts = extern struct {
     }
 };
 
+/// Memory that was made for JavaScript, or why it was not.
+pub const OpenedMemory = extern struct {
+    size: u32,
+    /// The system's, 0 when it succeeded.
+    errno: i32,
+    handle: u64,
+    /// Of the first byte that was asked for.
+    address: u64,
+    tracking: Tracking,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(OpenedMemory) == 32);
+    }
+};
+
+/// How writes are noted: as asked for, and as it is.
+pub const Tracking = enum(u32) { any = 0, userfault = 1, protection = 2 };
+
+/// A part of a mapped file that was lost; `state` is a `PageState`.
+pub const LostRange = extern struct {
+    /// In the file.
+    offset: u64,
+    byte_length: u64,
+    state: u32,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(LostRange) == 24);
+    }
+};
+
+/// Pages that were written: `struct page_region` of include/uapi/linux/fs.h.
+pub const WrittenRange = extern struct {
+    start: u64,
+    end: u64,
+    categories: u64,
+
+    comptime {
+        assert(@sizeOf(WrittenRange) == 24);
+    }
+};
+
 /// The structs and enums that TypeScript gets, by the name it gets them under.
 pub const structs = .{
     .{ "exceptionLayout", Exception },
@@ -276,6 +428,10 @@ pub const structs = .{
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
     .{ "machineFactsLayout", MachineFacts },
+    .{ "hookRequestLayout", HookRequest },
+    .{ "openedMemoryLayout", OpenedMemory },
+    .{ "lostRangeLayout", LostRange },
+    .{ "writtenRangeLayout", WrittenRange },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -284,4 +440,10 @@ pub const enums = .{
     .{ "signalOwner", Owner },
     .{ "selfTestKind", SelfTest },
     .{ "protectionBits", ProtectionBits },
+    .{ "hookKind", HookKind },
+    .{ "hooksSkipped", HooksSkipped },
+    .{ "hookAnswer", HookAnswer },
+    .{ "statePart", StatePart },
+    .{ "pageState", PageState },
+    .{ "tracking", Tracking },
 };

@@ -26,7 +26,7 @@ fn fieldType(comptime Field: type) []const u8 {
 }
 
 const layouts = source: {
-    @setEvalBranchQuota(100_000);
+    @setEvalBranchQuota(200_000);
     var text: []const u8 = "";
     for (abi.structs) |entry| {
         const name, const T = entry;

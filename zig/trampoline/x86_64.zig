@@ -17,6 +17,7 @@
 
 const std = @import("std");
 const barrier = @import("x86_64_barrier.zig");
+const dispatch = @import("x86_64_dispatch.zig");
 const entry = @import("x86_64_entry.zig");
 const stack = @import("x86_64_stack.zig");
 const assert = std.debug.assert;
@@ -402,6 +403,12 @@ pub fn returnAddress(slot: *const Slot, by_registers: bool) struct { distance: u
     if (by_registers) return .{ .distance = 8, .value = @intFromPtr(&fl_return) };
     return .{ .distance = @as(u64, slot.stack_bytes) + 8, .value = stack.stackReturnAddress() };
 }
+/// Whether `ip` is where a guarded function comes back to, or where it calls a barrier: single
+/// steps that a hook asked for end there.
+pub fn leavesGuarded(ip: u64) bool {
+    if (ip == @intFromPtr(&fl_return) or ip == stack.stackReturnAddress()) return true;
+    return ip -% barrier.barrierAddress(0) < 16 * barriers_max;
+}
 pub fn landing() u64 {
     return @intFromPtr(&fl_landing);
 }
@@ -430,6 +437,9 @@ pub const Barrier = barrier.Barrier;
 pub const barrier_table = &barrier.fl_barrier_targets;
 pub const returnZero = barrier.returnZero;
 pub const barrierAddress = barrier.barrierAddress;
+pub const dispatch_context = dispatch.context_offset;
+pub const callDeeper = dispatch.callDeeper;
+pub const dispatchEntry = dispatch.dispatchEntry;
 pub const handlerEntry = entry.handlerEntry;
 pub const restorer = entry.restorer;
 pub const probeCopy = entry.probeCopy;
