@@ -3,7 +3,7 @@
  * refuses TypeScript in node_modules, and the declarations. `--clean` removes both again.
  *
  * JavaScript lies next to the TypeScript; the main module is also bundled into one file, which that
- * runtime imports four times as fast as fifty. Declarations lie in a folder of their own: the
+ * runtime imports three to four times as fast. Declarations lie in a folder of their own: the
  * compiler prefers `a.ts` to `a.d.ts`, and would check our sources by the options of its user.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";

@@ -13,7 +13,17 @@ const unknown_paranoia = -100;
 var watched: u64 = 0;
 
 pub fn read(into: *abi.MachineFacts) void {
-    into.* = .{
+    into.* = kernelFacts();
+    const version = host.function(fn () callconv(.c) [*:0]const u8, "gnu_get_libc_version") orelse
+        return;
+    const text = std.mem.span(version());
+    const length = @min(text.len, into.glibc_version.len - 1);
+    @memcpy(into.glibc_version[0..length], text[0..length]);
+}
+
+/// All but what a libc knows, which the tests of this file run without.
+fn kernelFacts() abi.MachineFacts {
+    var facts: abi.MachineFacts = .{
         .size = @sizeOf(abi.MachineFacts),
         .ptrace_scope = fileNumber("/proc/sys/kernel/yama/ptrace_scope") orelse no_yama,
         .tracer = tracer(),
@@ -26,12 +36,8 @@ pub fn read(into: *abi.MachineFacts) void {
         .kernel_release = undefined,
         .glibc_version = @splat(0),
     };
-    sys.kernelRelease(&into.kernel_release);
-    const version = host.function(fn () callconv(.c) [*:0]const u8, "gnu_get_libc_version") orelse
-        return;
-    const text = std.mem.span(version());
-    const length = @min(text.len, into.glibc_version.len - 1);
-    @memcpy(into.glibc_version[0..length], text[0..length]);
+    sys.kernelRelease(&facts.kernel_release);
+    return facts;
 }
 
 /// The beginning of a file; null when it cannot be read.
@@ -70,9 +76,8 @@ test "tracerIn() reads the line of proc_pid_status(5)" {
     try std.testing.expectEqual(null, tracerIn("Name:\tTracerPid:\t42\n"));
 }
 
-test "read() gives this kernel's release and no errno that is positive" {
-    var facts: abi.MachineFacts = undefined;
-    read(&facts);
+test "kernelFacts() gives this kernel's release and no errno that is positive" {
+    const facts = kernelFacts();
     try std.testing.expect(std.mem.sliceTo(&facts.kernel_release, 0).len >= 3);
     const attempts = [_]i32{ facts.perf_breakpoint, facts.userfaultfd, facts.memory_file };
     for (attempts) |result| try std.testing.expect(result <= 0 and result > -4096);
