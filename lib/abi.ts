@@ -213,14 +213,13 @@ export const hooksSkipped = {
 
 /** Values of `abi.HookAnswer`. */
 export const hookAnswer = {
-  next: 0,
-  handled: 1,
-  thrown: 2,
+  next: 1852143732,
+  handled: 1751215716,
+  thrown: 1953002095,
 } as const;
 
 /** Values of `abi.StatePart`. */
 export const statePart = {
-  general: 0,
   floating_point: 1,
   vector: 2,
   single_step: 3,
@@ -317,8 +316,10 @@ export const symbols = {
   fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
   fl_hook_add: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
   fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
+  fl_hook_probe: { parameters: ["u64", "u32", "u32"], result: "void" },
   fl_hook_hits: { parameters: ["u32", "u64"], result: "u64" },
   fl_state_read: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
+  fl_state_set_registers: { parameters: ["f64", "u64", "buffer"], result: "i32" },
   fl_state_write: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
   fl_self_test: { parameters: ["u32"], result: "i32" },
 } as const;
@@ -327,4 +328,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x78fc445061ec6255n;
+export const abiHash = 0xb6c37405f76c21efn;

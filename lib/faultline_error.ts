@@ -14,6 +14,8 @@ export class FaultlineError extends Error {
     | "CLOSED"
     | "LIBRARY_POISONED"
     | "NOT_SUPPORTED"
+    /** Faultline's own native library cannot be used. */
+    | "NATIVE_LIBRARY"
     /** Deno does not allow the program to do it. */
     | "PERMISSION_DENIED"
     /** A folder or a file of crash reports cannot be read or written. */

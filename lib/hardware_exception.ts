@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inspect as inspectOfNode } from "node:util";
+import { builtin } from "./builtin.ts";
 import { makeMinidump } from "./crash_dump.ts";
 import { type CrashReport, makeReport } from "./crash_report.ts";
 import { details } from "./exception_details.ts";
@@ -41,7 +41,13 @@ export interface ThrownBytes extends ExceptionBytes {
  * Whether this engine asks for the message when it formats the stack, as V8 does. JavaScriptCore
  * takes it from the constructor, and from an own property when it sends an error to another thread.
  */
-const messageIsLazy: boolean = asksForMessage();
+function messageIsLazy(): boolean {
+  // Found out when it first matters: to format a stack costs more than importing this package.
+  asked ??= asksForMessage();
+  return asked;
+}
+
+let asked: boolean | undefined;
 
 function asksForMessage(): boolean {
   class Probe extends Error {}
@@ -77,9 +83,9 @@ export class HardwareException extends Error {
 
   /** Made by guarded calls and by `throwException`; not meant to be called. */
   constructor(source: ExceptionBytes | ThrownBytes | SyntheticException) {
-    super(messageIsLazy ? undefined : describeSource(source));
+    super(messageIsLazy() ? undefined : describeSource(source));
     this.#source = source;
-    if (!messageIsLazy) showToPrinter(this);
+    if (!messageIsLazy()) showToPrinter(this);
   }
 
   /** Whether `value` is one, made by this copy of the module or another. */
@@ -266,7 +272,7 @@ Object.defineProperties(HardwareException.prototype, {
       this: HardwareException,
       depth: number | null,
       options: InspectOptions = {},
-      inspect: (value: unknown, options: InspectOptions) => string = inspectOfNode,
+      inspect: (value: unknown, options: InspectOptions) => string = builtin("node:util").inspect,
     ): string {
       const left = typeof depth === "number" ? Math.max(depth - 1, 0) : depth;
       const show: InspectValue = (value) => inspect(value, { ...options, depth: left });

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { machineRegisters, nativeStatus, portableRegisters, statePart } from "./abi.ts";
+import { builtin } from "./builtin.ts";
+import { exceptionLayout, nativeStatus, statePart } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { details } from "./exception_details.ts";
 import {
@@ -16,6 +17,13 @@ import {
   type Registers,
 } from "./exception_info.ts";
 import { FaultlineError } from "./faultline_error.ts";
+import {
+  changedRegisters,
+  copyRegisters,
+  readRegisters,
+  registerCount,
+  registersStart,
+} from "./live_registers.ts";
 import { native } from "./native.ts";
 import { codeName, signalName } from "./signal_table.ts";
 
@@ -80,65 +88,11 @@ export interface LiveException extends Omit<ExceptionInfo, "registers"> {
   writeState<K extends keyof ThreadState>(kind: K, state: ThreadState[K]): void;
 }
 
-type MachineName = keyof typeof machineRegisters;
-const machineNames = Object.keys(machineRegisters) as MachineName[];
-const registersStart = Math.min(...Object.values(machineRegisters));
-const registersLength = 8 * machineNames.length;
-const portableNames = Object.entries(portableRegisters) as [string, MachineName][];
+/** Values of the registers to write; used within one call. */
+const scratch = new BigUint64Array(registerCount);
 
 /** More than any processor's extended state has now. */
 const stateMax = 16 * 1024;
-
-function decodeRegisters(bytes: Uint8Array): Registers {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const registers: Record<string, bigint> = {};
-  for (const [name, machine] of portableNames) {
-    registers[name] = view.getBigUint64(machineRegisters[machine] - registersStart, true);
-  }
-  for (const name of machineNames) {
-    registers[name] = view.getBigUint64(machineRegisters[name] - registersStart, true);
-  }
-  // A name that does not exist is a mistake, which must not look like a write.
-  return Object.preventExtensions(registers) as unknown as Registers;
-}
-
-/** The value that a register was given under `name`, or undefined when it is as it was. */
-function changed(registers: Registers, name: string, before: bigint): bigint | undefined {
-  const value: unknown = registers[name];
-  if (typeof value !== "bigint") {
-    throw new TypeError(
-      `Cannot go on with ${describeValue(value)} in the register ${name}: registers are bigints`,
-    );
-  }
-  const word = BigInt.asUintN(64, value);
-  return word === before ? undefined : word;
-}
-
-/** Writes what was changed in `registers` to `bytes`; false when nothing was. */
-function encodeRegisters(registers: Registers, bytes: Uint8Array): boolean {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const writes = new Map<MachineName, bigint>();
-  const names: [string, MachineName][] = [
-    ...portableNames,
-    ...machineNames.map((name): [string, MachineName] => [name, name]),
-  ];
-  for (const [name, machine] of names) {
-    const before = view.getBigUint64(machineRegisters[machine] - registersStart, true);
-    const value = changed(registers, name, before);
-    if (value === undefined) continue;
-    const other = writes.get(machine);
-    if (other !== undefined && other !== value) {
-      throw new TypeError(
-        `Cannot go on with two values for the register ${machine}, one by its portable name`,
-      );
-    }
-    writes.set(machine, value);
-  }
-  for (const [machine, value] of writes) {
-    view.setBigUint64(machineRegisters[machine] - registersStart, value, true);
-  }
-  return writes.size > 0;
-}
 
 function notSupported(): FaultlineError {
   return new FaultlineError(
@@ -148,8 +102,8 @@ function notSupported(): FaultlineError {
 }
 
 type PartName = Exclude<keyof ThreadState, "debug">;
-const parts: Readonly<Record<PartName, number>> = {
-  general: statePart.general,
+type BytesName = Exclude<PartName, "general">;
+const parts: Readonly<Record<BytesName, number>> = {
   floatingPoint: statePart.floating_point,
   vector: statePart.vector,
   singleStep: statePart.single_step,
@@ -157,10 +111,10 @@ const parts: Readonly<Record<PartName, number>> = {
 
 function checkPart(kind: unknown): asserts kind is PartName {
   if (kind === "debug") throw notSupported();
-  if (typeof kind === "string" && Object.hasOwn(parts, kind)) return;
+  if (typeof kind === "string" && (kind === "general" || Object.hasOwn(parts, kind))) return;
   throw new TypeError(
     `Cannot reach the state ${describeValue(kind)}: it is one of ` +
-      `${Object.keys(parts).join(", ")} and debug`,
+      `general, ${Object.keys(parts).join(", ")} and debug`,
   );
 }
 
@@ -171,8 +125,10 @@ export class HookedException {
   readonly #place: number;
   #info: ExceptionInfo | undefined;
   #registers: Registers | undefined;
+  /** The same as they were. */
+  #registersBefore: Registers | undefined;
   /** Parts that were written, as they were. */
-  readonly #before: Map<PartName, Uint8Array> = new Map();
+  readonly #before: Map<BytesName, Uint8Array> = new Map();
   #isOver = false;
 
   constructor(bytes: ExceptionBytes, place: number) {
@@ -199,9 +155,12 @@ export class HookedException {
   }
 
   get registers(): Registers {
-    return this.#registers ??= this.#isOver
-      ? { ...this.info.registers }
-      : decodeRegisters(this.#read("general"));
+    if (this.#registers !== undefined) return this.#registers;
+    const { chunk, offset } = this.bytes;
+    const before = readRegisters(chunk, offset + exceptionLayout.context.offset + registersStart);
+    this.#registersBefore = before;
+    // A name that does not exist is a mistake, which must not look like a write.
+    return this.#registers = Object.preventExtensions(copyRegisters(before));
   }
 
   readState<K extends keyof ThreadState>(kind: K): ThreadState[K];
@@ -234,8 +193,15 @@ export class HookedException {
   /** Makes the thread go on with what was written. */
   commit(): void {
     if (this.#registers === undefined) return;
-    const bytes = this.#read("general");
-    if (encodeRegisters(this.#registers, bytes)) this.#write("general", bytes);
+    const changed = changedRegisters(this.#registers, this.#registersBefore!);
+    if (changed === null) return;
+    let mask = 0n;
+    for (const [at, word] of changed) {
+      mask |= 1n << BigInt(at);
+      scratch[at] = word;
+    }
+    const { functions } = native();
+    functions.fl_state_set_registers!(this.#place, mask, scratch);
   }
 
   /** Undoes what was written, for the next hook. */
@@ -259,14 +225,12 @@ export class HookedException {
       );
     }
     // Checked at once, so that the hook learns of it where it is wrong.
-    const probe = this.#read("general");
-    const registers = Object.assign(decodeRegisters(probe), this.#registers, state);
-    encodeRegisters(registers, probe);
+    changedRegisters(Object.assign({ ...this.registers }, state), this.#registersBefore!);
     Object.assign(this.registers, state);
   }
 
-  #read(kind: PartName): Uint8Array {
-    const into = new Uint8Array(kind === "general" ? registersLength : stateMax);
+  #read(kind: BytesName): Uint8Array {
+    const into = new Uint8Array(stateMax);
     const { functions } = native();
     const length = functions.fl_state_read!(
       this.#isOver ? 0 : this.#place,
@@ -278,7 +242,7 @@ export class HookedException {
     return into.subarray(0, length).slice();
   }
 
-  #write(kind: PartName, bytes: Uint8Array): void {
+  #write(kind: BytesName, bytes: Uint8Array): void {
     const { functions } = native();
     const status = functions.fl_state_write!(
       this.#isOver ? 0 : this.#place,
@@ -338,3 +302,15 @@ for (const name of infoFields) {
     configurable: true,
   });
 }
+
+// Both runtimes ask for this name. The fields are on the prototype, where they do not look.
+Object.defineProperty(HookedException.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+  value(
+    this: HookedException,
+    _depth: number,
+    options: object,
+    inspect: (value: unknown, options: object) => string = builtin("node:util").inspect,
+  ): string {
+    return inspect({ ...this.info, registers: { ...this.registers } }, options);
+  },
+});

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import { builtin } from "./builtin.ts";
 import { readAvailable } from "./exception_details.ts";
 
 /** A segment, with its address as if the file's first one lay at `base`. */
@@ -75,6 +75,7 @@ function buildIdIn(bytes: Uint8Array): string | null {
     if (start + length > bytes.byteLength) return null;
     const isGnu = String.fromCharCode(...bytes.subarray(name, name + 4)) === "GNU\0";
     if (isGnu && view.getUint32(at + 8, true) === noteBuildId) {
+      const { Buffer } = builtin("node:buffer");
       return Buffer.from(bytes.subarray(start, start + length)).toString("hex");
     }
     at = start + padded(length);

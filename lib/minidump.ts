@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import { builtin } from "./builtin.ts";
 import type { ExceptionInfo } from "./exception_info.ts";
 import type { ExplainedMapping } from "./explanation.ts";
 import { FaultlineError } from "./faultline_error.ts";
@@ -130,7 +130,7 @@ function writeModule(writer: MinidumpWriter, at: number, module: LoadedModule): 
   writer.u32(at + 8, Number(byteLength < u32Max ? byteLength : u32Max));
   writer.u32(at + 20, writer.text(path).offset);
   if (buildId === null) return;
-  const id = Buffer.from(buildId, "hex");
+  const id = builtin("node:buffer").Buffer.from(buildId, "hex");
   const record = writer.reserve(4 + id.byteLength);
   writer.u32(record.offset, codeViewElf);
   writer.set(record.offset + 4, id);

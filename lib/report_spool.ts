@@ -4,9 +4,7 @@
  *
  * @module
  */
-import { open, readdir, readFile, rename, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { builtin } from "./builtin.ts";
 import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
 
@@ -34,11 +32,21 @@ export interface SentMark {
   readonly signature: string;
 }
 
+function files(): typeof import("node:fs/promises") {
+  return builtin("node:fs/promises");
+}
+
+function joined(folder: string, name: string): string {
+  return builtin("node:path").join(folder, name);
+}
+
 const fileName = /^([0-9A-Za-z][0-9A-Za-z._-]*)\.(json|dmp|txt|sent)$/;
 
 /** The path of a folder that was given as a path or a file URL. */
 export function folderPath(what: string, directory: unknown): string {
-  if (directory instanceof URL && directory.protocol === "file:") return fileURLToPath(directory);
+  if (directory instanceof URL && directory.protocol === "file:") {
+    return builtin("node:url").fileURLToPath(directory);
+  }
   if (typeof directory === "string" && directory !== "") return directory;
   const found = directory instanceof URL ? directory.href : describeValue(directory);
   throw new TypeError(
@@ -94,7 +102,7 @@ export async function spooledReports(
   what: string,
   folder: string,
 ): Promise<readonly SpooledReport[]> {
-  const names = await attempt(what, folder, "read", () => readdir(folder));
+  const names = await attempt(what, folder, "read", () => files().readdir(folder));
   const found = new Map<string, Set<string>>();
   for (const name of names) {
     const [, id, ending] = fileName.exec(name) ?? [];
@@ -102,7 +110,7 @@ export async function spooledReports(
     found.set(id, (found.get(id) ?? new Set()).add(ending));
   }
   return [...found].sort(([a], [b]) => a < b ? -1 : 1).flatMap(([id, endings]) => {
-    const file = (ending: string): string => join(folder, `${id}.${ending}`);
+    const file = (ending: string): string => joined(folder, `${id}.${ending}`);
     const path = (ending: string): string | null => endings.has(ending) ? file(ending) : null;
     const [json, dump, text] = [path("json"), path("dmp"), path("txt")];
     // A mark alone is left of a report that was removed; `dropOldMarks` takes care of it.
@@ -113,17 +121,17 @@ export async function spooledReports(
 
 /** The bytes of a report's file. */
 export function readReportFile(what: string, path: string): Promise<Uint8Array<ArrayBuffer>> {
-  return attempt(what, path, "read", async () => new Uint8Array(await readFile(path)));
+  return attempt(what, path, "read", async () => new Uint8Array(await files().readFile(path)));
 }
 
 /** What is known of the marks of a folder. One that cannot be read tells nothing. */
 export async function readMarks(what: string, folder: string): Promise<readonly SentMark[]> {
-  const names = await attempt(what, folder, "read", () => readdir(folder));
+  const names = await attempt(what, folder, "read", () => files().readdir(folder));
   const marks: SentMark[] = [];
   for (const name of names) {
     if (fileName.exec(name)?.[2] !== "sent") continue;
-    const path = join(folder, name);
-    const text = await attempt(what, path, "read", () => readFile(path, "utf8"));
+    const path = joined(folder, name);
+    const text = await attempt(what, path, "read", () => files().readFile(path, "utf8"));
     const mark = parseMark(text);
     if (mark !== null) marks.push(mark);
   }
@@ -148,8 +156,8 @@ export async function dropOldMarks(
   olderThanMs: number,
 ): Promise<void> {
   const known = new Set((await spooledReports(what, folder)).map(({ mark }) => mark));
-  for (const name of await attempt(what, folder, "read", () => readdir(folder))) {
-    const path = join(folder, name);
+  for (const name of await attempt(what, folder, "read", () => files().readdir(folder))) {
+    const path = joined(folder, name);
     if (fileName.exec(name)?.[2] !== "sent" || known.has(path)) continue;
     const found = await ageMs(path);
     if (found !== null && found > olderThanMs) await removeFile(path);
@@ -159,7 +167,7 @@ export async function dropOldMarks(
 /** How old a file is; null when it is gone. */
 async function ageMs(path: string): Promise<number | null> {
   try {
-    return Date.now() - (await stat(path)).mtimeMs;
+    return Date.now() - (await files().stat(path)).mtimeMs;
   } catch (error) {
     if ((error as { code?: string }).code === "ENOENT") return null;
     throw error;
@@ -168,7 +176,7 @@ async function ageMs(path: string): Promise<number | null> {
 
 async function removeFile(path: string): Promise<void> {
   try {
-    await unlink(path);
+    await files().unlink(path);
   } catch (error) {
     // Another program that sends the same reports was faster.
     if ((error as { code?: string }).code !== "ENOENT") throw error;
@@ -200,7 +208,7 @@ export async function claimReport(
   const path = `${mark}.part`;
   const create = async (): Promise<boolean> => {
     try {
-      await (await open(path, "wx")).close();
+      await (await files().open(path, "wx")).close();
       return true;
     } catch (error) {
       if ((error as { code?: string }).code === "EEXIST") return false;
@@ -221,10 +229,10 @@ export async function claimReport(
   return {
     accepted: (sent) =>
       attempt(what, folder, "write", async () => {
-        const file = await open(path, "w");
+        const file = await files().open(path, "w");
         await file.writeFile(`${JSON.stringify(sent)}\n`);
         await file.close();
-        await rename(path, mark);
+        await files().rename(path, mark);
       }),
     release: () => removeFile(path),
   };

@@ -21,6 +21,7 @@ import {
 } from "./driver/build.mjs";
 import { zigCounts } from "./driver/counts.mjs";
 import { runExamples } from "./driver/examples.mjs";
+import { runPackage } from "./driver/package.mjs";
 import { run } from "./driver/process.mjs";
 import { Report } from "./driver/report.mjs";
 import { runSuite } from "./driver/suite.mjs";
@@ -148,6 +149,7 @@ const stages = [
   { name: "zig", title: "Zig unit tests", body: zigTests },
   { name: "suite", title: "TypeScript suite under Bun and Deno", body: suite, needsBuild: true },
   { name: "examples", title: "Documentation examples", body: examples, needsBuild: true },
+  { name: "package", title: "Package", body: (tools) => runPackage(report, tools) },
   {
     name: "reproducibility",
     title: "Two builds are identical",

@@ -5,7 +5,14 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { needsPython, parseForm } from "./reader_support.ts";
 import { openReportFixture, shortList } from "./report_support.ts";
-import { type Ended, runBeside, spool, startCollector, temporaryFolder } from "./spool_support.ts";
+import {
+  type Ended,
+  runBeside,
+  runProgram,
+  spool,
+  startCollector,
+  temporaryFolder,
+} from "./spool_support.ts";
 import { exceptionOf } from "./support.ts";
 
 const { symbols } = openReportFixture().library;
@@ -107,6 +114,14 @@ test("report send sends, with annotations, and sends nothing twice", needsPython
   const { status, stderr } = await report("send", folder.path, ...to);
   assert.equal(status, 1);
   assert.match(stderr, /^Cannot send crash reports as .* answered 503; .*try again later\n$/);
+});
+
+test("faultline has the command report", async () => {
+  const ran = await runProgram("../lib/cli/main.ts", { args: ["report", "--help"] });
+  assert.equal(ran.status, 0, ran.stderr);
+  assert.match(ran.stdout, /^Usage: faultline report COMMAND DIRECTORY\n/);
+  const { stdout } = await runProgram("../lib/cli/main.ts", { args: ["--help"] });
+  assert.match(stdout, /faultline report list\|show\|send DIRECTORY/);
 });
 
 test("report refuses command lines that make no sense", async () => {

@@ -5,6 +5,9 @@
 const std = @import("std");
 const assert = std.debug.assert;
 
+/// The version of the package, as package.json and deno.json have it.
+pub const version: std.SemanticVersion = .{ .major = 0, .minor = 1, .patch = 0 };
+
 /// What the faulting access did, as far as the CPU told the kernel.
 pub const Access = enum(u32) { unknown = 0, read = 1, write = 2, execute = 3 };
 
@@ -61,11 +64,16 @@ pub const HooksSkipped = enum(u32) {
     running = 9,
 };
 
-/// What a JavaScript hook answers.
-pub const HookAnswer = enum(i32) { next = 0, handled = 1, thrown = 2 };
+/// What a JavaScript hook answers. An engine that does not run it, since its stack is full or its
+/// thread is being ended, answers something else: mostly 0.
+pub const HookAnswer = enum(i32) {
+    next = 0x6e65_7874,
+    handled = 0x6861_6e64,
+    thrown = 0x7468_726f,
+};
 
-/// Parts of a thread's state that a hook may read and write.
-pub const StatePart = enum(u32) { general = 0, floating_point = 1, vector = 2, single_step = 3 };
+/// Parts of a thread's state, besides the general registers, that a hook may read and write.
+pub const StatePart = enum(u32) { floating_point = 1, vector = 2, single_step = 3 };
 
 pub const hook_registers_max = 40;
 
@@ -82,7 +90,7 @@ pub const HookRequest = extern struct {
     range_length: u64,
     /// What to call: the JavaScript hooks' callback, or the function of a "call" action.
     function: u64,
-    /// For "call" its argument; for pages the address of their states, one byte each.
+    /// For "call" its argument; for pages what looks after them.
     data: u64,
     /// Bytes to skip, or the bits of a protection.
     value: u64,
@@ -342,6 +350,75 @@ pub const Mapping = extern struct {
     }
 };
 
+/// What this machine and this process allow, for `faultline doctor`. Results of attempts are 0 or a
+/// negative errno.
+pub const MachineFacts = extern struct {
+    size: u32,
+    /// Yama's kernel.yama.ptrace_scope; -1 without Yama.
+    ptrace_scope: i32,
+    /// The process that traces this one, or 0.
+    tracer: u32,
+    /// kernel.perf_event_paranoid; -100 when the kernel does not say.
+    perf_event_paranoid: i32,
+    /// A hardware breakpoint by perf_event_open that raises SIGTRAP, made and closed.
+    perf_breakpoint: i32,
+    userfaultfd: i32,
+    /// The same, for faults of user mode only.
+    userfaultfd_user_mode: i32,
+    memory_file: i32,
+    kernel_release: [64]u8,
+    /// glibc's version; empty under another libc.
+    glibc_version: [32]u8,
+
+    comptime {
+        assert(@offsetOf(MachineFacts, "kernel_release") == 32);
+        assert(@sizeOf(MachineFacts) == 128);
+    }
+};
+
+/// Memory that was made for JavaScript, or why it was not.
+pub const OpenedMemory = extern struct {
+    size: u32,
+    /// The system's, 0 when it succeeded.
+    errno: i32,
+    handle: u64,
+    /// Of the first byte that was asked for.
+    address: u64,
+    tracking: Tracking,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(OpenedMemory) == 32);
+    }
+};
+
+/// How writes are noted: as asked for, and as it is.
+pub const Tracking = enum(u32) { any = 0, userfault = 1, protection = 2 };
+
+/// A part of a mapped file that was lost; `state` is a `PageState`.
+pub const LostRange = extern struct {
+    /// In the file.
+    offset: u64,
+    byte_length: u64,
+    state: u32,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(LostRange) == 24);
+    }
+};
+
+/// Pages that were written: `struct page_region` of include/uapi/linux/fs.h.
+pub const WrittenRange = extern struct {
+    start: u64,
+    end: u64,
+    categories: u64,
+
+    comptime {
+        assert(@sizeOf(WrittenRange) == 24);
+    }
+};
+
 /// The structs and enums that TypeScript gets, by the name it gets them under.
 pub const structs = .{
     .{ "exceptionLayout", Exception },
@@ -350,7 +427,11 @@ pub const structs = .{
     .{ "signalStatusLayout", SignalStatus },
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
+    .{ "machineFactsLayout", MachineFacts },
     .{ "hookRequestLayout", HookRequest },
+    .{ "openedMemoryLayout", OpenedMemory },
+    .{ "lostRangeLayout", LostRange },
+    .{ "writtenRangeLayout", WrittenRange },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -364,4 +445,5 @@ pub const enums = .{
     .{ "hookAnswer", HookAnswer },
     .{ "statePart", StatePart },
     .{ "pageState", PageState },
+    .{ "tracking", Tracking },
 };

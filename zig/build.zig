@@ -19,6 +19,7 @@ pub fn build(b: *std.Build) void {
     _ = addFixture(b, "fixture", "../test/fixture.zig", "x86_64-linux-gnu.2.17");
     _ = addFixture(b, "calls_fixture", "../test/calls_fixture.zig", "x86_64-linux-gnu.2.17");
     _ = addFixture(b, "hooks_fixture", "../test/hooks_fixture.zig", "x86_64-linux-gnu.2.17");
+    _ = addFixture(b, "memory_fixture", "../test/memory_fixture.zig", "x86_64-linux-gnu.2.17");
     for ([_]u32{ 448, 16 }) |byte_length| {
         const options = b.addOptions();
         options.addOption(u32, "byte_length", byte_length);

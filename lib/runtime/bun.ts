@@ -3,8 +3,9 @@
  *
  * @module
  */
-import process from "node:process";
 import { nativeStatus } from "../abi.ts";
+import { builtin } from "../builtin.ts";
+import { bundledLibrary } from "../bundled_library.ts";
 import {
   type BoundThunks,
   type CFunction,
@@ -32,6 +33,7 @@ interface BunFfi {
   dlopen(path: string, symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   linkSymbols(symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   ptr(view: ArrayBufferView): number;
+  toArrayBuffer(pointer: number, offset: number, length: number): ArrayBuffer;
   readonly JSCallback: new (body: CFunction, options: BunCallbackOptions) => BunCallback;
 }
 interface BunCallbackOptions extends BunSignature {
@@ -55,15 +57,27 @@ const typeNames: Readonly<Record<CType, string>> = {
   buffer: "ptr",
 };
 
+/** The part of the global object that is used. */
+interface Host {
+  readonly process: {
+    getBuiltinModule(name: string): unknown;
+    readonly versions: { readonly bun: string };
+    readonly platform: string;
+    readonly arch: string;
+    readonly env: Readonly<Record<string, string | undefined>>;
+  };
+}
+
+function host(): Host {
+  return globalThis as unknown as Host;
+}
+
 let loaded: BunFfi | undefined;
 
 function ffi(): BunFfi {
   if (loaded === undefined) {
-    const host = globalThis as unknown as {
-      process: { getBuiltinModule(name: string): unknown };
-    };
     // Synchronous, invisible to bundlers, and not a load error in other runtimes.
-    loaded = host.process.getBuiltinModule("bun:ffi") as BunFfi;
+    loaded = host().process.getBuiltinModule("bun:ffi") as BunFfi;
   }
   return loaded;
 }
@@ -176,6 +190,9 @@ function openFunctions(
 export const bun: Runtime | null = "Bun" in globalThis
   ? {
     name: "bun",
+    title: "Bun",
+    version: host().process.versions.bun,
+    platform: `${host().process.platform}-${host().process.arch}`,
     voidResults: false,
     openNative: openFunctions,
     openFunctions,
@@ -186,15 +203,23 @@ export const bun: Runtime | null = "Bun" in globalThis
     pointerTo: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : ffi().ptr(view),
     addressOfBuffer: (view: ArrayBufferView): bigint =>
       view.byteLength === 0 ? 0n : BigInt(ffi().ptr(view)),
+    bufferOver: (address: bigint, byteLength: number): ArrayBuffer =>
+      ffi().toArrayBuffer(Number(address), 0, byteLength),
     createCallback,
     runBlock,
     // bun:ffi refuses more.
     argumentsMax: 32,
+    stackMax: 2 ** 32 - 1,
     addressOf: (pointer: unknown): bigint => BigInt(pointer as number),
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>
       typeof value === "number" && Number.isSafeInteger(value) && value >= 0,
-    noColor: (): boolean => Boolean(process.env.NO_COLOR),
+    noColor: (): boolean => Boolean(host().process.env["NO_COLOR"]),
     mayRead: (): boolean => true,
+    permission: (): null => null,
+    isPermissionError: (): boolean => false,
+    environment: (name: string): string | undefined => host().process.env[name],
+    moduleArguments: (url: string): readonly string[] => [builtin("node:url").fileURLToPath(url)],
+    bundledLibrary,
   }
   : null;

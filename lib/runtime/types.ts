@@ -64,9 +64,18 @@ export class LibraryOpenError extends Error {
   override readonly name = "LibraryOpenError";
 }
 
+/** What a program may be allowed to do. */
+export type PermissionName = "ffi" | "read" | "write" | "run" | "env" | "sys" | "net";
+
 /** One JavaScript runtime. */
 export interface Runtime {
   readonly name: "bun" | "deno";
+  /** Its name as people write it. */
+  readonly title: string;
+  /** Of the runtime, as in "1.4.5". */
+  readonly version: string;
+  /** Operating system and architecture by Node's names, as in "linux-x64". */
+  readonly platform: string;
   /**
    * Whether calls that may end in JavaScript have to be declared void. Deno aborts the process when
    * a function with a result calls back and its caller was deoptimised meanwhile.
@@ -85,6 +94,11 @@ export interface Runtime {
   pointerTo(view: ArrayBufferView, native: NativeFunctions): unknown;
   /** The address of a view's first byte; 0n when it is empty. */
   addressOfBuffer(view: ArrayBufferView, native: NativeFunctions): bigint;
+  /**
+   * A buffer over native memory, which stays native code's. A RangeError when it is longer than the
+   * runtime's buffers can be. Needs, in Deno, an unscoped `--allow-ffi`.
+   */
+  bufferOver(address: bigint, byteLength: number, native: NativeFunctions): ArrayBuffer;
   /** A C function that runs `body` on this thread. Needs, in Deno, an unscoped `--allow-ffi`. */
   createCallback(
     signature: CSignature,
@@ -95,6 +109,8 @@ export interface Runtime {
   runBlock(handle: bigint, native: NativeFunctions): Promise<void>;
   /** How many arguments a bound function can take. */
   readonly argumentsMax: number;
+  /** How much of a thread's stack there may be below a callback. Past it, the engine may abort. */
+  readonly stackMax: number;
   /** The address of a pointer value of this runtime. */
   addressOf(pointer: unknown, native: NativeFunctions): bigint;
   /** The runtime's own pointer value for an address, null for 0. */
@@ -105,4 +121,20 @@ export interface Runtime {
   noColor(): boolean;
   /** Whether a file may be read without a question to the user. */
   mayRead(path: string): boolean;
+  /**
+   * Whether the program may do this without a question to the user, to `what` or to everything;
+   * null in a runtime without permissions.
+   */
+  permission(name: PermissionName, what?: string): boolean | null;
+  /** Whether a missing permission is what `error` is about. */
+  isPermissionError(error: unknown): boolean;
+  /** An environment variable; undefined also where asking would need a question to the user. */
+  environment(name: string): string | undefined;
+  /**
+   * Arguments of the runtime's executable that run the module at `url` with the permissions that
+   * guarded calls need.
+   */
+  moduleArguments(url: string): readonly string[];
+  /** A native library that the runtime's bundler put into the program; null when there is none. */
+  bundledLibrary(name: "faultline.so" | "faultline_symbols.so"): string | null;
 }

@@ -7,6 +7,8 @@ const frame_machine = @import("../frame.zig").machine;
 const dispatch = @import("../inside/dispatch.zig");
 const threads = @import("../inside/threads.zig");
 
+pub const register_count = frame_machine.register_count;
+
 /// The dispatch that JavaScript means; null when it is over, or another thread's.
 fn find(place: u64) ?*dispatch.Dispatch {
     const thread = threads.current() orelse return null;
@@ -24,7 +26,6 @@ pub fn read(place: u64, part: abi.StatePart, into: []u8) i32 {
     const frame = &live.context;
     const single_step = [1]u8{@intFromBool(frame.singleStep())};
     const bytes = switch (part) {
-        .general => std.mem.asBytes(&frame.registers),
         .floating_point => frame.legacyState(),
         .vector => frame.standardState(),
         .single_step => &single_step,
@@ -34,17 +35,20 @@ pub fn read(place: u64, part: abi.StatePart, into: []u8) i32 {
     return @intCast(bytes.len);
 }
 
+/// Sets the registers whose bits are set in `mask`, by their order in the machine context.
+pub fn setRegisters(place: u64, mask: u64, words: []const u64) abi.Status {
+    const live = find(place) orelse return .not_found;
+    live.context.setRegisters(mask, words);
+    if (live.context.singleStep()) live.thread.stepping = true;
+    return .ok;
+}
+
 /// Replaces a part of the state by `from`, which must have its very length. What the processor
 /// would refuse is refused here: the kernel would end the process.
 pub fn write(place: u64, part: abi.StatePart, from: []const u8) abi.Status {
     const live = find(place) orelse return .not_found;
     const frame = &live.context;
     switch (part) {
-        .general => {
-            if (from.len != @sizeOf(frame_machine.Registers)) return .invalid_argument;
-            @memcpy(std.mem.asBytes(&frame.registers), from);
-            if (frame.singleStep()) live.thread.stepping = true;
-        },
         .floating_point => if (!frame.writeLegacyState(from)) return .invalid_argument,
         .vector => if (!frame.writeStandardState(from)) return .invalid_argument,
         .single_step => {

@@ -20,6 +20,7 @@ pub const sigsys = 31;
 pub const si_user = 0;
 pub const si_kernel = 0x80;
 pub const si_tkill = -6;
+pub const segv_maperr = 1;
 pub const segv_accerr = 2;
 pub const bus_adraln = 1;
 pub const bus_objerr = 3;
@@ -219,6 +220,38 @@ pub fn mapFile(descriptor: u32, length: u64) ?u64 {
     return if (failed(result)) null else result;
 }
 
+/// A mapping of `length` bytes of a file from `offset` on, readable and writable. What is written
+/// gets into the file only when it is shared. The error is mmap's errno.
+pub fn mapFileAt(
+    descriptor: u32,
+    offset: u64,
+    length: u64,
+    shared: bool,
+    errno: *i32,
+) ?u64 {
+    const protection = protection_read | protection_write;
+    // Without a reservation: a file may be larger than the memory that could hold it changed.
+    const flags = if (shared) map_shared else map_private | map_noreserve;
+    const result = linux.syscall6(.mmap, 0, length, protection, flags, descriptor, offset);
+    errno.* = @backingInt(linux.errno(result));
+    return if (failed(result)) null else result;
+}
+
+/// Fresh zeroed memory, readable and writable, in place of a whole range, without a reservation.
+pub fn mapZeroes(address: u64, length: u64) bool {
+    const protection = protection_read | protection_write;
+    const flags = map_private | map_anonymous | map_fixed | map_noreserve;
+    const none: usize = @bitCast(@as(i64, -1));
+    return !failed(linux.syscall6(.mmap, address, length, protection, flags, none, 0));
+}
+
+/// Writes changed pages of a shared mapping to its file: the errno of msync, 0 when it succeeded.
+pub fn synchronize(address: u64, length: u64) i32 {
+    const wait_for_it = 4; // MS_SYNC
+    const result = linux.syscall3(.msync, address, length, wait_for_it);
+    return @backingInt(linux.errno(result));
+}
+
 /// Fresh zeroed memory in place of whatever is at `address`.
 pub fn mapAt(address: u64, length: u64, protection: u32) bool {
     const flags = map_private | map_anonymous | map_fixed;
@@ -275,6 +308,111 @@ pub fn read(descriptor: u32, into: []u8) ?usize {
     return if (failed(result)) null else result;
 }
 
+/// Another descriptor of the same open file, closed on exec, or null.
+pub fn duplicate(descriptor: u32) ?u32 {
+    const duplicate_close_on_exec = 1030; // F_DUPFD_CLOEXEC
+    const result = linux.syscall3(.fcntl, descriptor, duplicate_close_on_exec, 0);
+    return if (failed(result)) null else @intCast(result);
+}
+
+/// The size of a file now, or null. Moves the descriptor's position, which nobody uses.
+pub fn fileSize(descriptor: u32) ?u64 {
+    const to_the_end = 2; // SEEK_END
+    const result = linux.syscall3(.lseek, descriptor, 0, to_the_end);
+    return if (failed(result)) null else result;
+}
+
+/// The result of an ioctl that takes a struct; negative errno on failure.
+pub fn control(descriptor: u32, request: u32, argument: *anyopaque) i64 {
+    return @bitCast(linux.syscall3(.ioctl, descriptor, request, @intFromPtr(argument)));
+}
+
+/// A descriptor by which page faults of user mode are looked after, or null where the system does
+/// not allow it.
+pub fn userfault() ?u32 {
+    const user_mode_only = 1;
+    const close_on_exec = 0o2000000;
+    const do_not_block = 0o4000;
+    const flags = user_mode_only | close_on_exec | do_not_block;
+    const result = linux.syscall1(.userfaultfd, flags);
+    return if (failed(result)) null else @intCast(result);
+}
+
 pub fn close(descriptor: u32) void {
     _ = linux.syscall1(.close, descriptor);
+}
+
+/// `struct perf_event_attr` of include/uapi/linux/perf_event.h, version 7, as far as a breakpoint
+/// needs it.
+const PerfAttributes = extern struct {
+    kind: u32,
+    size: u32 = @sizeOf(PerfAttributes),
+    config: u64 = 0,
+    sample_period: u64 = 1,
+    sample_type: u64 = 0,
+    read_format: u64 = 0,
+    flags: u64,
+    wakeup_events: u32 = 0,
+    breakpoint_type: u32,
+    breakpoint_address: u64,
+    breakpoint_length: u64,
+    _rest: [7]u64 = @splat(0),
+
+    comptime {
+        assert(@offsetOf(PerfAttributes, "breakpoint_address") == 56);
+        assert(@sizeOf(PerfAttributes) == 128);
+    }
+};
+
+/// Whether this thread may have a hardware breakpoint that raises SIGTRAP: 0 or a negative errno.
+/// It is made for a write to `word`, disabled, and closed again.
+pub fn tryPerfBreakpoint(word: *const u64) i32 {
+    const kind_breakpoint = 5;
+    const disabled = 1 << 0;
+    const exclude_kernel = 1 << 5; // Without it, perf_event_paranoid 2 refuses.
+    const exclude_hypervisor = 1 << 6;
+    const remove_on_exec = 1 << 36; // The kernel wants it beside sigtrap.
+    const raise_sigtrap = 1 << 37;
+    const breakpoint_write = 2;
+    const close_on_exec = 8;
+    const attributes: PerfAttributes = .{
+        .kind = kind_breakpoint,
+        .flags = disabled | exclude_kernel | exclude_hypervisor | remove_on_exec | raise_sigtrap,
+        .breakpoint_type = breakpoint_write,
+        .breakpoint_address = @intFromPtr(word),
+        .breakpoint_length = 8,
+    };
+    const none: usize = @bitCast(@as(i64, -1)); // Any CPU; no group.
+    const address = @intFromPtr(&attributes);
+    return closed(linux.syscall5(.perf_event_open, address, 0, none, none, close_on_exec));
+}
+
+/// Whether this process may have a userfaultfd: 0 or a negative errno.
+pub fn tryUserfaultfd(user_mode_only: bool) i32 {
+    const close_on_exec = 0o2000000;
+    const user_mode: u64 = if (user_mode_only) 1 else 0;
+    return closed(linux.syscall1(.userfaultfd, close_on_exec | user_mode));
+}
+
+/// Whether this process may have a file in memory: 0 or a negative errno.
+pub fn tryMemoryFile() i32 {
+    const close_on_exec = 1;
+    return closed(linux.syscall2(.memfd_create, @intFromPtr("faultline probe"), close_on_exec));
+}
+
+/// Closes the descriptor that a system call gave. 0, or the call's negative errno.
+fn closed(result: usize) i32 {
+    if (failed(result)) return @intCast(@as(i64, @bitCast(result)));
+    close(@intCast(result));
+    return 0;
+}
+
+/// The kernel's release, cut to fit and with a zero behind it.
+pub fn kernelRelease(into: []u8) void {
+    var names: linux.utsname = undefined;
+    @memset(into, 0);
+    if (failed(linux.uname(&names))) return;
+    const release = std.mem.sliceTo(&names.release, 0);
+    const length = @min(release.len, into.len - 1);
+    @memcpy(into[0..length], release[0..length]);
 }

@@ -438,6 +438,7 @@ pub const barrier_table = &barrier.fl_barrier_targets;
 pub const returnZero = barrier.returnZero;
 pub const barrierAddress = barrier.barrierAddress;
 pub const dispatch_context = dispatch.context_offset;
+pub const callDeeper = dispatch.callDeeper;
 pub const dispatchEntry = dispatch.dispatchEntry;
 pub const handlerEntry = entry.handlerEntry;
 pub const restorer = entry.restorer;
