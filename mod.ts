@@ -54,7 +54,7 @@ export {
   writeMemory,
 } from "./lib/memory.ts";
 export type { MemoryRange, Protection } from "./lib/memory_range.ts";
-export type { LoadedModule } from "./lib/module_list.ts";
+export type { LoadedModule } from "./lib/loaded_module.ts";
 export type {
   NativeArgument,
   NativeBuffer,
@@ -62,6 +62,7 @@ export type {
   NativeType,
   Pointer,
 } from "./lib/native_type.ts";
+export { type SendOptions, sendReports } from "./lib/send_reports.ts";
 export {
   decodeSignal,
   type ExceptionType,

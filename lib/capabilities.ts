@@ -3,7 +3,8 @@
  *
  * @module
  */
-import process from "node:process";
+import { platformName } from "./native.ts";
+import { platforms } from "./platforms.ts";
 
 /** One ability, and why it is missing. */
 export interface Capability {
@@ -31,6 +32,7 @@ const built: ReadonlySet<CapabilityName> = new Set([
   "javascriptHooks",
   "nativeHooks",
   "stackOverflow",
+  "minidump",
   "symbols",
 ]);
 const names: readonly CapabilityName[] = [
@@ -48,11 +50,11 @@ const names: readonly CapabilityName[] = [
 ];
 
 function capability(name: CapabilityName): Capability {
-  const platform = `${process.platform}-${process.arch}`;
+  const platform = platformName();
   if (!built.has(name)) {
     return { available: false, reason: "this version of Faultline does not have it" };
   }
-  if (platform !== "linux-x64") {
+  if (platforms[platform] === undefined) {
     return { available: false, reason: `there is no native library for ${platform} yet` };
   }
   return { available: true, reason: null };

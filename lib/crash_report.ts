@@ -3,13 +3,17 @@
  *
  * @module
  */
+import { makeMinidump } from "./crash_dump.ts";
+import { makeSvg } from "./crash_picture.ts";
 import { readAvailable } from "./exception_details.ts";
-import type { ExceptionInfo } from "./exception_info.ts";
-import { baseName, hex } from "./frame_text.ts";
-import { type LoadedModule, loadedModules } from "./module_list.ts";
+import type { ExceptionBytes, ExceptionInfo } from "./exception_info.ts";
+import type { LoadedModule } from "./loaded_module.ts";
+import { allMappings, loadedModules } from "./module_list.ts";
 import { type MemoryNear, reportText } from "./report_text.ts";
+import { signatureOf } from "./signature.ts";
 import { javascriptFrames } from "./source_text.ts";
 import type { StackFrame } from "./stack_frame.ts";
+import { storedStack } from "./stored_stack.ts";
 import { textOptions } from "./terminal.ts";
 
 /**
@@ -53,6 +57,21 @@ export interface CrashReport {
    * @throws {RangeError} If `width` is no integer of at least 1.
    */
   toText(options?: { color?: boolean; width?: number }): string;
+  /**
+   * A picture of the address space as an SVG document: what lies next to the address, the stack
+   * with its guard, the code, and the registers and callers that point there, each strip to its own
+   * scale. It needs nothing else, and suits light and dark ground. Mappings are those of now.
+   */
+  toSvg(): string;
+  /**
+   * The report as a minidump, which minidump-stackwalk, lldb, Sentry and Crashpad's collectors
+   * read: the registers and the innermost 12 KiB of the stack as they were, the bytes around the
+   * instruction and the address, modules with build ids, all mappings. No environment variables and
+   * no other memory.
+   *
+   * @throws {FaultlineError} NOT_SUPPORTED if no processor raised the exception.
+   */
+  toMinidump(): Uint8Array;
 }
 
 /** What a report is made of. */
@@ -61,20 +80,8 @@ export interface ReportedException {
   readonly message: string;
   readonly stack: string | undefined;
   readonly backtrace: readonly StackFrame[];
-  /** Whether the exception happened in this process, so that its memory tells more. */
-  readonly isOwn: boolean;
-}
-
-const signatureFrames = 5;
-
-/** One frame of a signature: nothing that differs between runs. */
-function signatureOf({ symbol, module, offset }: StackFrame): string {
-  if (module === null) return symbol ?? "?";
-  return `${baseName(module)}!${symbol ?? hex(offset)}`;
-}
-
-function signature({ type }: ExceptionInfo, frames: readonly StackFrame[]): string {
-  return [type, ...frames.slice(0, signatureFrames).map(signatureOf)].join(" ");
+  /** What the handler wrote; null when the exception did not happen in this process. */
+  readonly bytes: ExceptionBytes | null;
 }
 
 const rowLength = 16;
@@ -99,14 +106,17 @@ function memoryNear(address: bigint): MemoryNear {
 
 /** Collects a report now; its text is made when it is asked for. */
 export function makeReport(reported: ReportedException): CrashReport {
-  const { info, message, stack, backtrace, isOwn } = reported;
+  const { info, message, stack, backtrace, bytes } = reported;
+  const isOwn = bytes !== null;
   let modules: readonly LoadedModule[] | undefined;
   const memory = isOwn && info.address !== null ? memoryNear(info.address) : null;
-  const content = { info, message, backtrace, memory, javascript: javascriptFrames(stack) };
+  const javascript = javascriptFrames(stack);
+  const content = { info, message, backtrace, memory, javascript };
+  const id = crypto.randomUUID();
   return Object.freeze({
     version: 1,
-    id: crypto.randomUUID(),
-    signature: signature(info, backtrace),
+    id,
+    signature: signatureOf(info.type, backtrace),
     exception: info,
     backtrace,
     get modules(): readonly LoadedModule[] {
@@ -114,5 +124,13 @@ export function makeReport(reported: ReportedException): CrashReport {
     },
     toText: (options?: { color?: boolean; width?: number }): string =>
       reportText(content, textOptions(options)),
+    toSvg: (): string =>
+      makeSvg({
+        ...{ id, info, backtrace },
+        mappings: isOwn ? allMappings() : null,
+        isComplete: isOwn,
+        stack: isOwn ? storedStack(bytes) : null,
+      }),
+    toMinidump: (): Uint8Array => makeMinidump({ info, message, javascript, bytes }),
   });
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
+import { builtin } from "./builtin.ts";
 import {
   type ParsedDefinition,
   parseDefinitions,
@@ -72,7 +72,7 @@ export function dlopen<const S extends ForeignSymbols>(
 }
 
 function libraryPath(path: string | URL): string {
-  const file = path instanceof URL ? fileURLToPath(path) : path;
+  const file = path instanceof URL ? builtin("node:url").fileURLToPath(path) : path;
   if (typeof file !== "string" || file === "" || file.includes("\0")) {
     throw new TypeError(
       `Cannot open a library as its path must be a string that is not empty and has no NUL, or a ` +

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import { builtin } from "./builtin.ts";
 import { describeValue } from "./describe_value.ts";
 import {
   type ExceptionInfo,
@@ -72,20 +72,22 @@ const wide: Codec<bigint> = {
 };
 
 const base64: Codec<Uint8Array> = {
-  write: (value) => Buffer.from(value).toString("base64"),
+  write: (value) => builtin("node:buffer").Buffer.from(value).toString("base64"),
   read: (value, field) => {
     const pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
     const valid = typeof value === "string" && pattern.test(value);
-    return valid ? new Uint8Array(Buffer.from(value, "base64")) : refuse(field, value, "base64");
+    return valid
+      ? new Uint8Array(builtin("node:buffer").Buffer.from(value, "base64"))
+      : refuse(field, value, "base64");
   },
 };
 
 const hexBytes: Codec<Uint8Array> = {
-  write: (value) => Buffer.from(value).toString("hex"),
+  write: (value) => builtin("node:buffer").Buffer.from(value).toString("hex"),
   read: (value, field) => {
     const valid = typeof value === "string" && /^(?:[0-9a-f]{2})*$/i.test(value);
     if (!valid) return refuse(field, value, "hexadecimal text");
-    return new Uint8Array(Buffer.from(value, "hex"));
+    return new Uint8Array(builtin("node:buffer").Buffer.from(value, "hex"));
   },
 };
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { nativeStatus, processStatusLayout, signalOwner, signalStatusLayout } from "./abi.ts";
-import { checkStatus, native } from "./native.ts";
+import { checkStatus, native, useLibrary } from "./native.ts";
 import { defaultSignals, signalMask, type SignalName, signalName } from "./signal_table.ts";
 
 /** Who a signal's disposition belongs to. */
@@ -40,9 +40,14 @@ export interface Status {
  * caught goes on to the handlers that were there before.
  *
  * @param options `signals`: which; by default SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP.
+ * `libraryPath`: where Faultline's own native library lies, as an absolute path or a file URL, in
+ * place of the package's own; to be given on each thread before anything else is called. The
+ * environment variable FAULTLINE_LIBRARY does the same.
  * @returns Disposing it uninstalls all our handlers and puts the previous ones back. A later
  * guarded call installs them again.
- * @throws {TypeError} If `signals` is not an array of signal names.
+ * @throws {TypeError} If `signals` is not an array of signal names, or `libraryPath` neither an
+ * absolute path nor a file URL.
+ * @throws {FaultlineError} With code NATIVE_LIBRARY, if the native library cannot be opened.
  * @throws {Error} On disposal, if another handler was installed over ours: that one may call ours.
  *
  * @example Usage
@@ -56,13 +61,16 @@ export interface Status {
  * console.log(status().installed); // false
  * ```
  */
-export function install(options: { readonly signals?: readonly SignalName[] } = {}): Disposable {
+export function install(
+  options: { readonly signals?: readonly SignalName[]; readonly libraryPath?: string | URL } = {},
+): Disposable {
   if (typeof options !== "object" || options === null) {
     throw new TypeError(
       "Cannot install handlers as the options are not an object: pass { signals }",
     );
   }
   const mask = signalMask(options.signals ?? defaultSignals);
+  if (options.libraryPath !== undefined) useLibrary(options.libraryPath);
   checkStatus(native().functions.fl_install!(mask) as number, "Cannot install signal handlers");
   let disposed = false;
   return {

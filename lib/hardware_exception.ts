@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { inspect as inspectOfNode } from "node:util";
+import { builtin } from "./builtin.ts";
+import { makeMinidump } from "./crash_dump.ts";
 import { type CrashReport, makeReport } from "./crash_report.ts";
 import { details } from "./exception_details.ts";
 import { exceptionFromJson, exceptionToJson } from "./exception_json.ts";
@@ -19,6 +20,7 @@ import {
 import { type InspectAsked, inspectText, type InspectValue } from "./inspect_text.ts";
 import { whenNativeOpens } from "./native.ts";
 import { codeName, signalName } from "./signal_table.ts";
+import { javascriptFrames } from "./source_text.ts";
 import { showToPrinter, watchUncaught } from "./uncaught.ts";
 
 const brand: symbol = Symbol.for("faultline.HardwareException");
@@ -39,7 +41,13 @@ export interface ThrownBytes extends ExceptionBytes {
  * Whether this engine asks for the message when it formats the stack, as V8 does. JavaScriptCore
  * takes it from the constructor, and from an own property when it sends an error to another thread.
  */
-const messageIsLazy: boolean = asksForMessage();
+function messageIsLazy(): boolean {
+  // Found out when it first matters: to format a stack costs more than importing this package.
+  asked ??= asksForMessage();
+  return asked;
+}
+
+let asked: boolean | undefined;
 
 function asksForMessage(): boolean {
   class Probe extends Error {}
@@ -75,9 +83,9 @@ export class HardwareException extends Error {
 
   /** Made by guarded calls and by `throwException`; not meant to be called. */
   constructor(source: ExceptionBytes | ThrownBytes | SyntheticException) {
-    super(messageIsLazy ? undefined : describeSource(source));
+    super(messageIsLazy() ? undefined : describeSource(source));
     this.#source = source;
-    if (!messageIsLazy) showToPrinter(this);
+    if (!messageIsLazy()) showToPrinter(this);
   }
 
   /** Whether `value` is one, made by this copy of the module or another. */
@@ -195,8 +203,42 @@ export class HardwareException extends Error {
    */
   toReport(): CrashReport {
     const { info, message, stack } = this;
-    const isOwn = !("info" in this.#source);
-    return makeReport({ info, message, stack, backtrace: info.backtrace(), isOwn });
+    return makeReport({ info, message, stack, backtrace: info.backtrace(), bytes: this.#bytes() });
+  }
+
+  /**
+   * The exception as a minidump, which minidump-stackwalk, lldb, Sentry and Crashpad's collectors
+   * read. It holds the registers and the innermost 12 KiB of the stack as they were when it
+   * happened; code, modules and mappings are those of now. No environment variables are in it.
+   *
+   * @throws {FaultlineError} NOT_SUPPORTED if no processor raised the exception.
+   *
+   * @example Usage
+   * ```ts
+   * import { catchException, dlopen } from "faultline";
+   *
+   * using libc = dlopen("libc.so.6", { strlen: { parameters: ["address"], result: "usize" } });
+   * const result = catchException(() => libc.symbols.strlen(16n));
+   * if (!result.ok) {
+   *   const dump: Uint8Array = result.error.toMinidump();
+   *   console.log(new TextDecoder().decode(dump.subarray(0, 4))); // MDMP
+   * }
+   * ```
+   */
+  toMinidump(): Uint8Array {
+    const { info, message, stack } = this;
+    return makeMinidump({
+      info,
+      message,
+      javascript: javascriptFrames(stack),
+      bytes: this.#bytes(),
+    });
+  }
+
+  /** What the handler wrote; null for an exception from elsewhere. */
+  #bytes(): ExceptionBytes | null {
+    const source = this.#source;
+    return "info" in source ? null : source;
   }
 
   /** The message, made when it is looked at. */
@@ -230,7 +272,7 @@ Object.defineProperties(HardwareException.prototype, {
       this: HardwareException,
       depth: number | null,
       options: InspectOptions = {},
-      inspect: (value: unknown, options: InspectOptions) => string = inspectOfNode,
+      inspect: (value: unknown, options: InspectOptions) => string = builtin("node:util").inspect,
     ): string {
       const left = typeof depth === "number" ? Math.max(depth - 1, 0) : depth;
       const show: InspectValue = (value) => inspect(value, { ...options, depth: left });

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { createRequire } from "node:module";
+import { builtin } from "./builtin.ts";
 
 /** What is used of iced-x86. Its objects live in WebAssembly memory until they are freed. */
 interface Iced {
@@ -24,7 +24,7 @@ let loaded: Iced | null | undefined;
 /** The package, or null where it is not installed or may not be read. */
 function load(): Iced | null {
   try {
-    return createRequire(import.meta.url)("iced-x86") as Iced;
+    return builtin("node:module").createRequire(import.meta.url)("iced-x86") as Iced;
   } catch {
     return null;
   }

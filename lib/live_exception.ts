@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { inspect as inspectOfNode } from "node:util";
+import { builtin } from "./builtin.ts";
 import { exceptionLayout, nativeStatus, statePart } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { details } from "./exception_details.ts";
@@ -310,7 +310,7 @@ Object.defineProperty(HookedException.prototype, Symbol.for("nodejs.util.inspect
     this: HookedException,
     _depth: number,
     options: object,
-    inspect: (value: unknown, options: object) => string = inspectOfNode,
+    inspect: (value: unknown, options: object) => string = builtin("node:util").inspect,
   ): string {
     return inspect({ ...this.info, registers: { ...this.registers } }, options);
   },

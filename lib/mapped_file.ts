@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { closeSync, constants, fstatSync, openSync } from "node:fs";
+import { builtin } from "./builtin.ts";
 import { lostRangeLayout, nativeStatus, pageState } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { HardwareException } from "./hardware_exception.ts";
@@ -137,12 +137,13 @@ function takeOptions(options: unknown): Required<Pick<MapFileOptions, "write" | 
 
 /** Opens the file; does not wait for the other end of a pipe. */
 function openFile(path: string | URL, write: boolean): number {
+  const { constants, openSync } = builtin("node:fs");
   return openSync(path, (write ? constants.O_RDWR : constants.O_RDONLY) | constants.O_NONBLOCK);
 }
 
 /** The size of an open file, which must be one that can be mapped. */
 function sizeOf(path: string | URL, descriptor: number): bigint {
-  const stat = fstatSync(descriptor, { bigint: true });
+  const stat = builtin("node:fs").fstatSync(descriptor, { bigint: true });
   if (stat.isFile()) return stat.size;
   const name = path instanceof URL ? path.pathname : path;
   if (stat.isDirectory()) {
@@ -371,6 +372,6 @@ export function mapFile(path: string | URL, options: MapFileOptions = {}): Mappe
     if (length === 0) return new EmptyMapping();
     return new Mapping(openMapping(descriptor, offset, length, write), offset, write);
   } finally {
-    closeSync(descriptor);
+    builtin("node:fs").closeSync(descriptor);
   }
 }

@@ -3,24 +3,16 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { mappingsAround, readAvailable } from "./exception_details.ts";
+import { mappingsAround } from "./exception_details.ts";
 import type { ExplainedMapping } from "./explanation.ts";
-
-/** A file that code of this process comes from. */
-export interface LoadedModule {
-  readonly path: string;
-  readonly base: bigint;
-  readonly byteLength: bigint;
-  /** Lower-case hexadecimal text; null when the file has none. */
-  readonly buildId: string | null;
-}
+import { buildIdAt, isLoadedAt } from "./loaded_elf.ts";
+import type { LoadedModule } from "./loaded_module.ts";
 
 /** Of a process that maps very much: what lies above is left out. */
 const mappingsMax = 16_384;
 
 /** All mappings of this process, lowest first. */
-function allMappings(): readonly ExplainedMapping[] {
+export function allMappings(): readonly ExplainedMapping[] {
   const found: ExplainedMapping[] = [];
   let next = 0n;
   while (found.length < mappingsMax) {
@@ -42,13 +34,25 @@ interface Extent {
   hasCode: boolean;
 }
 
+/** Parts of one module lie closer together. Deno maps its own file a second time, far away. */
+const gapMax = 1n << 30n;
+
+/** The mappings of files, put together to modules. */
 function extentsOf(mappings: readonly ExplainedMapping[]): readonly Extent[] {
   const extents: Extent[] = [];
-  for (const { path, start, end, protection } of mappings) {
+  for (const mapping of mappings) {
+    const { path, start, end, protection } = mapping;
     if (path === null || !path.startsWith("/")) continue;
     const hasCode = protection.includes("x");
     const last = extents.at(-1);
-    if (last?.path === path) {
+    const isCode = (address: bigint): boolean =>
+      mappings.some((other) =>
+        other.path === path && other.protection.includes("x") &&
+        address >= other.start && address < other.end
+      );
+    const isNear = last?.path === path && start - last.end < gapMax;
+    // What is mapped to be read may end where the module begins.
+    if (last !== undefined && isNear && !isLoadedAt(start, isCode)) {
       last.end = end;
       last.hasCode ||= hasCode;
     } else {
@@ -58,57 +62,13 @@ function extentsOf(mappings: readonly ExplainedMapping[]): readonly Extent[] {
   return extents.filter((extent) => extent.hasCode);
 }
 
-const programHeaderNote = 4;
-const noteBuildId = 3;
-const notesMax = 4096;
-
-/** The build id among the notes in `bytes`. */
-function buildIdOf(bytes: Uint8Array): string | null {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const padded = (length: number): number => (length + 3) & ~3;
-  let at = 0;
-  while (at + 12 <= bytes.byteLength) {
-    const nameLength = view.getUint32(at, true);
-    const length = view.getUint32(at + 4, true);
-    const name = at + 12;
-    const start = name + padded(nameLength);
-    if (start + length > bytes.byteLength) return null;
-    const isGnu = String.fromCharCode(...bytes.subarray(name, name + 4)) === "GNU\0";
-    if (isGnu && view.getUint32(at + 8, true) === noteBuildId) {
-      return Buffer.from(bytes.subarray(start, start + length)).toString("hex");
-    }
-    at = start + padded(length);
-  }
-  return null;
-}
-
-/** The build id of the ELF file that is mapped at `base`; undefined when none is. */
-function readBuildId(base: bigint): string | null | undefined {
-  const head = readAvailable(base, 64);
-  if (head.byteLength < 64 || String.fromCharCode(...head.subarray(0, 4)) !== "\x7fELF") {
-    return undefined;
-  }
-  const header = new DataView(head.buffer);
-  const entryLength = header.getUint16(54, true);
-  const table = readAvailable(
-    base + header.getBigUint64(32, true),
-    entryLength * header.getUint16(56, true),
-  );
-  const entries = new DataView(table.buffer);
-  for (let at = 0; at + 56 <= table.byteLength; at += entryLength) {
-    if (entries.getUint32(at, true) !== programHeaderNote) continue;
-    const length = Math.min(Number(entries.getBigUint64(at + 40, true)), notesMax);
-    const found = buildIdOf(readAvailable(base + entries.getBigUint64(at + 16, true), length));
-    if (found !== null) return found;
-  }
-  return null;
-}
-
 /** The files that code of this process comes from now, by address. */
-export function loadedModules(): readonly LoadedModule[] {
+export function loadedModules(
+  mappings: readonly ExplainedMapping[] = allMappings(),
+): readonly LoadedModule[] {
   const found: LoadedModule[] = [];
-  for (const { path, base, end } of extentsOf(allMappings())) {
-    const buildId = readBuildId(base);
+  for (const { path, base, end } of extentsOf(mappings)) {
+    const buildId = buildIdAt(base);
     // A part of a file that is mapped once more belongs to the module that it is.
     if (buildId === undefined && found.some((module) => module.path === path)) continue;
     found.push(Object.freeze({ path, base, byteLength: end - base, buildId: buildId ?? null }));

@@ -4,8 +4,14 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import { abiHash, nativeStatus, symbols, threadRecordLayout } from "./abi.ts";
+import {
+  checkLibraryPath,
+  chooseLibrary,
+  type LibraryOrigin,
+  openLibraryFile,
+  packageFile,
+} from "./native_library.ts";
 import { bun } from "./runtime/bun.ts";
 import { deno } from "./runtime/deno.ts";
 import type { CSignature, NativeFunctions, Runtime } from "./runtime/types.ts";
@@ -16,6 +22,8 @@ export interface Native {
   readonly functions: NativeFunctions;
   /** Where the library was found. */
   readonly path: string;
+  /** How it was found. */
+  readonly origin: LibraryOrigin;
   readonly record: ThreadRecord;
 }
 
@@ -79,22 +87,45 @@ export function currentThreadId(): number {
   return native().functions.fl_thread_id!() as number;
 }
 
-/** Where the native library of this platform lies. */
-export function nativePath(): string {
-  return nativeFile("faultline.so");
+/**
+ * Makes the first use take the native library from `path`.
+ *
+ * @throws {TypeError} If it is neither an absolute path nor a file URL.
+ * @throws {Error} If the library was opened on this thread already, from elsewhere.
+ */
+export function useLibrary(path: string | URL): void {
+  const file = checkLibraryPath(path);
+  if (opened !== undefined && opened.path !== file) {
+    throw new Error(
+      `Cannot take the native library from ${file} as this thread uses ${opened.path} already: ` +
+        "give libraryPath to install() before anything else is called",
+    );
+  }
+  chooseLibrary(file);
 }
 
-function nativeFile(name: string): string {
-  return fileURLToPath(new URL(`./native/linux-x64/${name}`, import.meta.url));
+/** Where the package has its native library for this platform; null where it lies in no file. */
+export function nativePath(): string | null {
+  return packageFile(platformName(), "faultline.so");
 }
 
-/** Opens another of this package's native libraries, by its file's name. */
-export function openNativeFunctions(
-  name: string,
+/** The platform by Node's names, as in "linux-x64"; asking opens nothing. */
+export function platformName(): string {
+  return (bun ?? deno)?.platform ?? "an unknown runtime";
+}
+
+/**
+ * Opens the symbols library.
+ *
+ * @param check Why the opened library does not fit; null when it does.
+ */
+export function openSymbolsLibrary(
   signatures: Readonly<Record<string, CSignature>>,
-): { readonly path: string; readonly functions: NativeFunctions } {
-  const path = nativeFile(name);
-  return { path, functions: runtime().openFunctions(path, signatures) };
+  check: (functions: NativeFunctions) => string | null,
+): NativeFunctions {
+  const beside = opened?.path ?? null;
+  const request = { name: "faultline_symbols.so", signatures, beside, check } as const;
+  return openLibraryFile(runtime(), request).functions;
 }
 
 /** The runtime that this program runs in. */
@@ -111,16 +142,14 @@ export function runtime(): Runtime {
 
 function open(): Native {
   const host = runtime();
-  const path = nativePath();
-  const functions = host.openNative(path, symbols);
-  const hash = functions.fl_abi_hash!() as bigint;
-  if (hash !== abiHash) {
-    throw new Error(
-      `Cannot use the native library ${path}: its ABI is 0x${hash.toString(16)}, expected ` +
-        `0x${abiHash.toString(16)}; build it from the same version as the TypeScript files`,
-    );
-  }
-  return { runtime: host, functions, path, record: attach(functions) };
+  const { path, origin, functions } = openLibraryFile(host, {
+    name: "faultline.so",
+    signatures: symbols,
+    beside: null,
+    check: ({ fl_abi_hash }) =>
+      fl_abi_hash!() === abiHash ? null : "its ABI is not the one that these files expect",
+  });
+  return { runtime: host, functions, path, origin, record: attach(functions) };
 }
 
 /**

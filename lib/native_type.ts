@@ -5,7 +5,7 @@
  * @module
  */
 import type { BrandedCallback } from "./callback_brand.ts";
-import { types } from "node:util";
+import { builtin } from "./builtin.ts";
 import { keep } from "./kept.ts";
 import type { CType } from "./runtime/types.ts";
 
@@ -212,7 +212,7 @@ function wideCodec(ctype: "i64" | "u64"): ParameterCodec {
 
 function isBuffer(value: unknown): value is NativeBuffer {
   // Not by instanceof: memory of another realm is memory, too.
-  return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
+  return ArrayBuffer.isView(value) || builtin("node:util").types.isAnyArrayBuffer(value);
 }
 
 /**

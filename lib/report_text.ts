@@ -6,6 +6,7 @@
  */
 import type { ExceptionInfo } from "./exception_info.ts";
 import { baseName, frameSpans, hex, placeText, shownFrames } from "./frame_text.ts";
+import { doingText, isAccess, kindText } from "./headline.ts";
 import { placeOfFrame, sourceLines, type SourcePlace } from "./source_text.ts";
 import type { StackFrame } from "./stack_frame.ts";
 import {
@@ -34,26 +35,6 @@ export interface ReportContent {
   readonly memory: MemoryNear | null;
   /** Frames of JavaScript, innermost first. */
   readonly javascript: readonly string[];
-}
-
-/** "SIGSEGV (SEGV_MAPERR)". */
-function kindText({ signal, code, type }: ExceptionInfo): string {
-  return signal === null ? type : `${signal} (${code})`;
-}
-
-/** Whether an address was accessed: for some exceptions it is that of the instruction. */
-function isAccess({ address, access, instructionPointer }: ExceptionInfo): boolean {
-  return address !== null && (access !== null || address !== instructionPointer);
-}
-
-/** "stack overflow, writing 0x7ffc10"; null where there is nothing to say. */
-function doingText(info: ExceptionInfo): string | null {
-  const { type, access, address } = info;
-  const overflow = type === "stack-overflow" ? "stack overflow" : null;
-  if (address === null || !isAccess(info)) return overflow;
-  const verb = { read: "reading", write: "writing", execute: "jumping to" }[access ?? "read"];
-  const doing = `${access === null ? "accessing" : verb} ${hex(address)}`;
-  return overflow === null ? doing : `${overflow}, ${doing}`;
 }
 
 function headLine({ info, backtrace }: ReportContent): StyledLine {

@@ -7,7 +7,7 @@
 import { selfTestKind } from "./abi.ts";
 import { dlopen } from "./dlopen.ts";
 import { HardwareException } from "./hardware_exception.ts";
-import { nativePath } from "./native.ts";
+import { native } from "./native.ts";
 import type { ExceptionType, SignalName } from "./signal_table.ts";
 
 /** A kind of fault that the native library can make. */
@@ -62,7 +62,7 @@ const signals: readonly SignalName[] = [
  */
 export function selfTest(kinds: readonly SelfTestKind[] = selfTestKinds): SelfTestResult[] {
   using library = dlopen(
-    nativePath(),
+    native().path,
     { fl_self_test: { parameters: ["u32"], result: "i32" } },
     { signals },
   );

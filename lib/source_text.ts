@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { readFileSync, statSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { builtin } from "./builtin.ts";
 import { runtime } from "./native.ts";
 
 /** A place in a source file. */
@@ -17,10 +16,15 @@ export interface SourcePlace {
 }
 
 const here = new URL(".", import.meta.url).href;
-const hereAsPath = fileURLToPath(here);
+
+/** The file that a URL means; modules may come from a server, and are left as they are. */
+function fileOf(url: string): string {
+  return url.startsWith("file:") ? builtin("node:url").fileURLToPath(url) : url;
+}
 
 /** Frames of a `stack` without the error's text and, unless told, without this package's own. */
 export function javascriptFrames(stack: string | undefined, withoutOwn = true): readonly string[] {
+  const hereAsPath = fileOf(here);
   const lines = (stack ?? "").split("\n").filter((text) => /^\s+at /.test(text));
   const isOwn = (text: string): boolean => text.includes(here) || text.includes(hereAsPath);
   return lines.filter((text) => !withoutOwn || !isOwn(text)).map((text) => text.trim());
@@ -32,8 +36,7 @@ export function placeOfFrame(frame: string): SourcePlace | null {
   if (match === null) return null;
   const [, where, line, column] = match as unknown as [string, string, string, string];
   try {
-    const file = where.startsWith("file:") ? fileURLToPath(where) : where;
-    return { file, line: Number(line), column: Number(column) };
+    return { file: fileOf(where), line: Number(line), column: Number(column) };
   } catch {
     return null;
   }
@@ -45,6 +48,7 @@ const sourceMax = 8 * 1024 * 1024;
 export function sourceLines(file: string): readonly string[] | null {
   try {
     if (!file.startsWith("/") || !runtime().mayRead(file)) return null;
+    const { readFileSync, statSync } = builtin("node:fs");
     const found = statSync(file);
     if (!found.isFile() || found.size > sourceMax) return null;
     const text = readFileSync(file, "utf8");

@@ -5,7 +5,7 @@
  * @module
  */
 import { demangle } from "./demangle.ts";
-import { openNativeFunctions } from "./native.ts";
+import { openSymbolsLibrary } from "./native.ts";
 import type { CSignature, NativeFunctions } from "./runtime/types.ts";
 import type { StackFrame } from "./stack_frame.ts";
 
@@ -63,14 +63,10 @@ let opened: Library | undefined;
 let problem: string | null = null;
 
 function open(): Library {
-  const { path, functions } = openNativeFunctions("faultline_symbols.so", signatures);
-  const found = functions.fl_sym_version!() as number;
-  if (found !== version) {
-    throw new Error(
-      `Cannot use the native library ${path}: its version is ${found}, expected ${version}; ` +
-        "build it from the same version as the TypeScript files",
-    );
-  }
+  const functions = openSymbolsLibrary(signatures, ({ fl_sym_version }) => {
+    const found = fl_sym_version!() as number;
+    return found === version ? null : `its version is ${found}, and these files expect ${version}`;
+  });
   const answer = new Uint8Array(answerMax);
   return { functions, answer, view: new DataView(answer.buffer) };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import process from "node:process";
+import { builtin } from "./builtin.ts";
 import { type ExceptionInfo, withBacktrace } from "./exception_info.ts";
 import { currentThreadId } from "./native.ts";
 
@@ -28,7 +28,7 @@ export function syntheticException(parts: SyntheticParts): ExceptionInfo {
       framePointer: 0n,
       flags: 0n,
     }),
-    processId: process.pid,
+    processId: builtin("node:process").pid,
     threadId: currentThreadId(),
     call: null,
     symbolAddress: null,

@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { constants } from "node:os";
-import { getSystemErrorName } from "node:util";
+import { builtin } from "./builtin.ts";
 
 /** An Error with the errno's name as its code; `errno` is the number or the name. */
 export function systemError(syscall: string, errno: number | string, message: string): Error {
   const number = typeof errno === "number"
     ? errno
-    : (constants.errno as Readonly<Record<string, number>>)[errno]!;
-  const code = typeof errno === "string" ? errno : getSystemErrorName(-errno);
+    : (builtin("node:os").constants.errno as Readonly<Record<string, number>>)[errno]!;
+  const code = typeof errno === "string" ? errno : builtin("node:util").getSystemErrorName(-errno);
   return Object.assign(new Error(`${message} (${code})`), { code, errno: -number, syscall });
 }

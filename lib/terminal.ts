@@ -3,7 +3,7 @@
  *
  * @module
  */
-import process from "node:process";
+import { builtin } from "./builtin.ts";
 import { describeValue } from "./describe_value.ts";
 import { runtime } from "./native.ts";
 import type { TextOptions } from "./styled_text.ts";
@@ -33,7 +33,7 @@ function checkWidth(width: number): void {
  */
 export function textOptions(
   { color, width }: AskedText = {},
-  stream: { isTTY?: boolean; columns?: number } = process.stdout,
+  stream: { isTTY?: boolean; columns?: number } = builtin("node:process").stdout,
 ): TextOptions {
   if (width !== undefined) checkWidth(width);
   const { columns } = stream;

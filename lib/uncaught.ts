@@ -8,8 +8,7 @@
  *
  * @module
  */
-import { writeSync } from "node:fs";
-import process from "node:process";
+import { builtin } from "./builtin.ts";
 import type { CrashReport } from "./crash_report.ts";
 import { textOptions } from "./terminal.ts";
 
@@ -35,10 +34,12 @@ function print(error: Reportable): void {
     const report = error.toReport();
     if (report.exception.signal === null) return;
     let rest: Uint8Array = new TextEncoder().encode(
-      `${report.toText(textOptions({}, process.stderr))}\n\n`,
+      `${report.toText(textOptions({}, builtin("node:process").stderr))}\n\n`,
     );
     // A pipe may take a part.
-    while (rest.byteLength > 0) rest = rest.subarray(writeSync(standardError, rest));
+    while (rest.byteLength > 0) {
+      rest = rest.subarray(builtin("node:fs").writeSync(standardError, rest));
+    }
   } catch {
     // Nothing here may replace the error that is being reported.
   }
@@ -55,6 +56,7 @@ export function watchUncaught(brand: symbol): void {
   const holder = globalThis as unknown as Record<symbol, boolean | undefined>;
   if (holder[key] === true) return;
   Object.defineProperty(holder, key, { value: true });
+  const process = builtin("node:process");
   process.on("uncaughtExceptionMonitor", (error: unknown) => {
     if (!isReportable(error, brand)) return;
     if (process.listenerCount("uncaughtException") === 0) print(error);

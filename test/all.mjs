@@ -21,11 +21,13 @@ import {
 } from "./driver/build.mjs";
 import { zigCounts } from "./driver/counts.mjs";
 import { runExamples } from "./driver/examples.mjs";
+import { runPackage } from "./driver/package.mjs";
 import { run } from "./driver/process.mjs";
 import { Report } from "./driver/report.mjs";
 import { runSuite } from "./driver/suite.mjs";
 import {
   ensureNode,
+  ensureReaders,
   ensureZig,
   main,
   paths,
@@ -108,6 +110,8 @@ async function zigTests() {
 }
 
 async function suite(tools, filter) {
+  const missing = await ensureReaders();
+  if (missing !== null) console.log(`Crash reports are not read by others: ${missing}`);
   const files = filesBelow("test", "_test.ts");
   await runSuite(report, tools, files.filter((file) => filter === null || filter(file)));
 }
@@ -145,6 +149,7 @@ const stages = [
   { name: "zig", title: "Zig unit tests", body: zigTests },
   { name: "suite", title: "TypeScript suite under Bun and Deno", body: suite, needsBuild: true },
   { name: "examples", title: "Documentation examples", body: examples, needsBuild: true },
+  { name: "package", title: "Package", body: (tools) => runPackage(report, tools) },
   {
     name: "reproducibility",
     title: "Two builds are identical",

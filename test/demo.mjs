@@ -12,16 +12,16 @@ import { bun, deno, ensureNode, main, root, runtimeEnvironment, SetupError } fro
 const timeoutMs = 60_000;
 
 await main(async () => {
-  const script = join(root, "lib", "cli", "demo.ts");
+  const script = join(root, "lib", "cli", "main.ts");
   if (!existsSync(script)) {
-    throw new SetupError("Cannot run the demo as lib/cli/demo.ts is missing");
+    throw new SetupError("Cannot run the demo as lib/cli/main.ts is missing");
   }
   await ensureNode();
   // The first of these permissions loads the library, the second lets Deno read it.
   const permissions = ["--no-prompt", "--no-remote", "--allow-ffi", "--allow-read"];
   const commands = [
-    ["Bun", [bun(), "run", script]],
-    ["Deno", [deno(), "run", ...permissions, script]],
+    ["Bun", [bun(), "run", script, "demo"]],
+    ["Deno", [deno(), "run", ...permissions, script, "demo"]],
   ];
   // On a terminal the demo may use colours, unlike a test.
   const { NO_COLOR: noColor, ...environment } = runtimeEnvironment;

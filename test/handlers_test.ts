@@ -13,7 +13,7 @@ function passes(name: string): void {
   childPasses("handlers", name);
 }
 
-test("import of mod.ts changes no disposition, maps no library and prints nothing", () => {
+test("import of mod.ts changes no disposition, opens no file and prints nothing", () => {
   childPasses("import", "all");
   childPasses("import", "all", "worker");
 });

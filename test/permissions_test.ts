@@ -34,6 +34,6 @@ test("dlopen() names the flag that is missing for the user's library", options, 
 
 test("dlopen() takes both libraries' folders in --allow-ffi", options, () => {
   const folder = (path: string): string => path.slice(0, path.lastIndexOf("/"));
-  const folders = `${folder(nativePath())},${folder(fixturePath)}`;
+  const folders = `${folder(nativePath()!)},${folder(fixturePath)}`;
   assert.equal(run(`--allow-ffi=${folders}`, "--allow-read").stdout, "passed\n");
 });

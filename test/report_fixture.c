@@ -22,3 +22,9 @@ __attribute__((visibility("default"))) int store(int *target) {
   *(volatile int *)target = 1;
   return *target;
 }
+
+__attribute__((visibility("default"))) int count_down(int from) {
+  volatile char digits[200];
+  digits[0] = (char)from;
+  return from == 0 ? 0 : count_down(from - 1) + digits[0];
+}

@@ -1,5 +1,6 @@
 /**
- * Makes docs/pictures/report.svg: the report of a real fault, as a terminal shows it.
+ * Makes docs/pictures/report.svg, the report of a real fault as a terminal shows it, and
+ * docs/pictures/address_space.svg, the picture that such a report draws itself.
  *
  *     node test/report_picture.mjs
  */
@@ -16,8 +17,8 @@ const folder = join(root, "docs", "pictures");
 const colors = { 1: "#ffffff", 2: "#8b949e", 31: "#ff7b72", 32: "#7ee787" };
 const moreColors = { 33: "#e3b341", 36: "#79c0ff" };
 
-/** Compiles the fixture where its path is short, and runs the fault under Bun. */
-async function reportText() {
+/** Compiles the fixture where its path is short; gives that. */
+async function compileFixture() {
   const build = join(runtimeEnvironment.FAULTLINE_BUILD, "picture");
   mkdirSync(build, { recursive: true });
   const library = join(build, "libreport.so");
@@ -28,8 +29,14 @@ async function reportText() {
     { cwd: root, env: zigEnvironment, timeoutMs },
   );
   if (!compiled.ok) throw new SetupError(`Cannot compile the fixture: ${compiled.stderr}`);
+  return library;
+}
+
+/** What the child prints of a fault under Bun. */
+async function printed(library, ...what) {
+  const [mode, ...rest] = what;
   const child = join(root, "test", "children", "report.ts");
-  const command = [bun(), child, "picture", library, String(width)];
+  const command = [bun(), child, mode, library, ...rest];
   const result = await run(command, { cwd: root, env: runtimeEnvironment, timeoutMs });
   if (!result.ok) throw new SetupError(`Cannot run the fault: ${result.stderr}`);
   // Nothing but where the repository lies is replaced.
@@ -78,11 +85,17 @@ function picture(text) {
 await main(async () => {
   await ensureNode();
   await ensureZig();
-  const text = await reportText();
+  const library = await compileFixture();
   mkdirSync(folder, { recursive: true });
-  const file = join(folder, "report.svg");
-  const existed = existsSync(file);
-  writeFileSync(file, picture(text));
-  console.log(`${existed ? "Renewed" : "Made"} ${file}`);
+  const pictures = {
+    "report.svg": picture(await printed(library, "picture", String(width))),
+    "address_space.svg": `${await printed(library, "map")}\n`,
+  };
+  for (const [name, svg] of Object.entries(pictures)) {
+    const file = join(folder, name);
+    const existed = existsSync(file);
+    writeFileSync(file, svg);
+    console.log(`${existed ? "Renewed" : "Made"} ${file}`);
+  }
   return 0;
 });

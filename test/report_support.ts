@@ -9,6 +9,7 @@ import { compile } from "./compile_support.ts";
 const symbols = {
   list_sum: { parameters: ["buffer"], result: "i32" },
   store: { parameters: ["address"], result: "i32" },
+  count_down: { parameters: ["i32"], result: "i32" },
 } as const;
 
 /** A list of one node, whose next one is none: `list_sum` reads 8 bytes past null. */

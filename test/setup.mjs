@@ -13,6 +13,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -195,6 +196,33 @@ export async function ensureZig() {
         "check the network and that test/requirements.txt has a hash for this platform",
     );
   }
+}
+
+/** Folder of the outside readers that the tests of crash reports ask. */
+const readers = join(buildFolder, "readers");
+const readersDone = join(readers, "installed.txt");
+
+/**
+ * Installs the outside readers from PyPI, unless they are there. Gives why that failed, or null;
+ * the tests that ask them are then skipped.
+ */
+export async function ensureReaders() {
+  const list = join(root, "test", "requirements_reports.txt");
+  const wanted = readFileSync(list, "utf8");
+  if (existsSync(readersDone) && readFileSync(readersDone, "utf8") === wanted) return null;
+  console.log("Installing the readers of crash reports (into .build/readers)");
+  rmSync(readers, { recursive: true, force: true });
+  const host = windows ? "python" : "python3";
+  const made = await run([host, "-m", "venv", readers], { cwd: root, timeoutMs: setupTimeoutMs });
+  if (!made.ok) return `${host} -m venv failed (${lastLine(made)})`;
+  const program = join(readers, windows ? "Scripts/python.exe" : "bin/python");
+  const pip = [program, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"];
+  const only = ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps", "-r", list];
+  const got = await run([...pip, ...only], { cwd: root, timeoutMs: setupTimeoutMs });
+  if (!got.ok) return `pip failed (${lastLine(got)})`;
+  // Written last, so that an interrupted installation does not count.
+  writeFileSync(readersDone, wanted);
+  return null;
 }
 
 /** Where every tool is. Call it after the `ensure` functions. */

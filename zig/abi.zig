@@ -5,6 +5,9 @@
 const std = @import("std");
 const assert = std.debug.assert;
 
+/// The version of the package, as package.json and deno.json have it.
+pub const version: std.SemanticVersion = .{ .major = 0, .minor = 1, .patch = 0 };
+
 /// What the faulting access did, as far as the CPU told the kernel.
 pub const Access = enum(u32) { unknown = 0, read = 1, write = 2, execute = 3 };
 
@@ -347,6 +350,32 @@ pub const Mapping = extern struct {
     }
 };
 
+/// What this machine and this process allow, for `faultline doctor`. Results of attempts are 0 or a
+/// negative errno.
+pub const MachineFacts = extern struct {
+    size: u32,
+    /// Yama's kernel.yama.ptrace_scope; -1 without Yama.
+    ptrace_scope: i32,
+    /// The process that traces this one, or 0.
+    tracer: u32,
+    /// kernel.perf_event_paranoid; -100 when the kernel does not say.
+    perf_event_paranoid: i32,
+    /// A hardware breakpoint by perf_event_open that raises SIGTRAP, made and closed.
+    perf_breakpoint: i32,
+    userfaultfd: i32,
+    /// The same, for faults of user mode only.
+    userfaultfd_user_mode: i32,
+    memory_file: i32,
+    kernel_release: [64]u8,
+    /// glibc's version; empty under another libc.
+    glibc_version: [32]u8,
+
+    comptime {
+        assert(@offsetOf(MachineFacts, "kernel_release") == 32);
+        assert(@sizeOf(MachineFacts) == 128);
+    }
+};
+
 /// Memory that was made for JavaScript, or why it was not.
 pub const OpenedMemory = extern struct {
     size: u32,
@@ -398,6 +427,7 @@ pub const structs = .{
     .{ "signalStatusLayout", SignalStatus },
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
+    .{ "machineFactsLayout", MachineFacts },
     .{ "hookRequestLayout", HookRequest },
     .{ "openedMemoryLayout", OpenedMemory },
     .{ "lostRangeLayout", LostRange },

@@ -128,5 +128,7 @@ pub fn main(init: std.process.Init) !void {
     try out.interface.writeAll(typescript);
     try out.interface.writeAll("\n/** Over all of the above. */\n");
     try out.interface.print("export const abiHash = 0x{x}n;\n", .{hash});
+    try out.interface.writeAll("\n/** Of the package that all of this belongs to. */\n");
+    try out.interface.print("export const version = \"{f}\";\n", .{abi.version});
     try out.interface.flush();
 }

@@ -15,6 +15,7 @@ const hooks = @import("outside/hooks.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
 const live = @import("outside/live.zig");
+const machine_facts = @import("outside/machine_facts.zig");
 const mappings = @import("outside/mappings.zig");
 const memory = @import("outside/memory.zig");
 const pool = @import("outside/pool.zig");
@@ -36,6 +37,11 @@ fn number(status: abi.Status) i32 {
 /// Hash over layouts and signatures, compared at load.
 pub export fn fl_abi_hash() u64 {
     return gen.hash;
+}
+
+/// The package's version: major, minor and patch, 8 bits for each of the last two.
+pub export fn fl_version() u32 {
+    return @intCast(abi.version.major << 16 | abi.version.minor << 8 | abi.version.patch);
 }
 
 /// Makes the running thread ready. `record` is zeroed memory that outlives every guarded call of
@@ -403,6 +409,13 @@ pub export fn fl_suspects(
     return @intCast(suspects.name(known, names[0..byte_length]));
 }
 
+/// What this machine and this process allow.
+pub export fn fl_machine_facts(into: *abi.MachineFacts, byte_length: u32) i32 {
+    if (byte_length < @sizeOf(abi.MachineFacts)) return number(.invalid_argument);
+    machine_facts.read(into);
+    return number(.ok);
+}
+
 /// Adds a hook in front of all others: its index, or a negative status. `id` gets what tells it
 /// from others that had the same index.
 pub export fn fl_hook_add(request: *const abi.HookRequest, byte_length: u32, id: *u64) i32 {
@@ -469,6 +482,7 @@ pub export fn fl_self_test(kind: u32) i32 {
 }
 
 test {
+    _ = @import("outside/machine_facts.zig");
     _ = @import("inside/handler.zig");
     _ = @import("guarded_call_test.zig");
     _ = @import("outside/engine_code.zig");

@@ -14,7 +14,8 @@ import { javascriptFrames, placeOfFrame, sourceLines } from "../source_text.ts";
 import { cutLine, line, type Span, type StyledLine } from "../styled_text.ts";
 import { tellingRegister } from "../telling_register.ts";
 
-const packageRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const here = import.meta.url;
+const packageRoot = here.startsWith("file:") ? dirname(dirname(dirname(fileURLToPath(here)))) : "/";
 
 /** A heading across `width` columns: a mark and a title on the left, `right` at the end. */
 export function heading(

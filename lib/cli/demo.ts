@@ -13,17 +13,17 @@ import { selfTestKind } from "../abi.ts";
 import { dlopen } from "../dlopen.ts";
 import { FaultlineError } from "../faultline_error.ts";
 import { HardwareException } from "../hardware_exception.ts";
-import { nativePath } from "../native.ts";
+import { native } from "../native.ts";
 import type { SelfTestKind } from "../self_test.ts";
 import type { SignalName } from "../signal_table.ts";
 import { line, renderLines, type Span, type StyledLine } from "../styled_text.ts";
 import { textOptions } from "../terminal.ts";
 import { crashBlock, heading } from "./crash_block.ts";
 
-const file = fileURLToPath(import.meta.url);
+const file = import.meta.url.startsWith("file:") ? fileURLToPath(import.meta.url) : import.meta.url;
 const widthMax = 100;
-const { color, width: columns } = textOptions();
-const width = Math.min(columns, widthMax);
+let color = false;
+let width = widthMax;
 
 function print(...lines: readonly StyledLine[]): void {
   console.log(renderLines(lines, { color, width }));
@@ -55,7 +55,7 @@ function openCLibrary(name: string) {
 
 function openFaultline() {
   const test = { name: "fl_self_test", parameters: ["u32"], result: "i32" } as const;
-  return dlopen(nativePath(), { selfTest: test }, { signals });
+  return dlopen(native().path, { selfTest: test }, { signals });
 }
 
 type CLibrary = ReturnType<typeof openCLibrary>["symbols"];
@@ -230,7 +230,11 @@ function findCLibrary(): ReturnType<typeof openCLibrary> | null {
   return null;
 }
 
-function main(): number {
+/** Plays the demonstration; gives the exit code. */
+export function demo(): number {
+  const options = textOptions();
+  color = options.color;
+  width = Math.min(options.width, widthMax);
   using libc = findCLibrary();
   using faultline = openFaultline();
   const symbols = libc === null ? null : libc.symbols;
@@ -245,5 +249,3 @@ function main(): number {
   print(line(0, [passed ? "success" : "alarm", summary]));
   return passed ? 0 : 1;
 }
-
-process.exitCode = main();

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import process from "node:process";
 import { nativeStatus } from "../abi.ts";
+import { builtin } from "../builtin.ts";
+import { bundledLibrary } from "../bundled_library.ts";
 import {
   type BoundThunks,
   type CFunction,
@@ -56,15 +57,27 @@ const typeNames: Readonly<Record<CType, string>> = {
   buffer: "ptr",
 };
 
+/** The part of the global object that is used. */
+interface Host {
+  readonly process: {
+    getBuiltinModule(name: string): unknown;
+    readonly versions: { readonly bun: string };
+    readonly platform: string;
+    readonly arch: string;
+    readonly env: Readonly<Record<string, string | undefined>>;
+  };
+}
+
+function host(): Host {
+  return globalThis as unknown as Host;
+}
+
 let loaded: BunFfi | undefined;
 
 function ffi(): BunFfi {
   if (loaded === undefined) {
-    const host = globalThis as unknown as {
-      process: { getBuiltinModule(name: string): unknown };
-    };
     // Synchronous, invisible to bundlers, and not a load error in other runtimes.
-    loaded = host.process.getBuiltinModule("bun:ffi") as BunFfi;
+    loaded = host().process.getBuiltinModule("bun:ffi") as BunFfi;
   }
   return loaded;
 }
@@ -177,6 +190,9 @@ function openFunctions(
 export const bun: Runtime | null = "Bun" in globalThis
   ? {
     name: "bun",
+    title: "Bun",
+    version: host().process.versions.bun,
+    platform: `${host().process.platform}-${host().process.arch}`,
     voidResults: false,
     openNative: openFunctions,
     openFunctions,
@@ -198,7 +214,12 @@ export const bun: Runtime | null = "Bun" in globalThis
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>
       typeof value === "number" && Number.isSafeInteger(value) && value >= 0,
-    noColor: (): boolean => Boolean(process.env.NO_COLOR),
+    noColor: (): boolean => Boolean(host().process.env["NO_COLOR"]),
     mayRead: (): boolean => true,
+    permission: (): null => null,
+    isPermissionError: (): boolean => false,
+    environment: (name: string): string | undefined => host().process.env[name],
+    moduleArguments: (url: string): readonly string[] => [builtin("node:url").fileURLToPath(url)],
+    bundledLibrary,
   }
   : null;

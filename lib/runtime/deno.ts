@@ -11,6 +11,7 @@ import {
   type NativeCallback,
   type NativeFunctions,
   type OpenedLibrary,
+  type PermissionName,
   type Runtime,
   type ThunkBinding,
 } from "./types.ts";
@@ -38,12 +39,47 @@ interface DenoNamespace {
   };
   readonly noColor: boolean;
   readonly permissions: {
-    querySync(wanted: { name: "read"; path: string }): { readonly state: string };
+    querySync(wanted: Readonly<Record<string, string>>): { readonly state: string };
   };
+  readonly version: { readonly deno: string };
+  readonly build: { readonly os: string; readonly arch: string };
+  readonly env: { get(name: string): string | undefined };
 }
 
 function namespace(): DenoNamespace {
   return (globalThis as unknown as { Deno: DenoNamespace }).Deno;
+}
+
+function isNotCapable(error: unknown): boolean {
+  return error instanceof Error && error.name === "NotCapable";
+}
+
+/** What a permission is limited to, by its name. */
+const scopes: Readonly<Record<PermissionName, string>> = {
+  ffi: "path",
+  read: "path",
+  write: "path",
+  run: "command",
+  env: "variable",
+  sys: "kind",
+  net: "host",
+};
+
+function permission(name: PermissionName, what?: string): boolean {
+  const scope = what === undefined ? {} : { [scopes[name]]: what };
+  return namespace().permissions.querySync({ name, ...scope }).state === "granted";
+}
+
+/** Operating systems and architectures by Node's names. */
+const nodeNames: Readonly<Record<string, string>> = {
+  windows: "win32",
+  x86_64: "x64",
+  aarch64: "arm64",
+};
+
+function platform(): string {
+  const { os, arch } = namespace().build;
+  return `${nodeNames[os] ?? os}-${nodeNames[arch] ?? arch}`;
 }
 
 /** Opens a library; a missing permission names the flag that grants it. */
@@ -51,7 +87,7 @@ function open(path: string, symbols: Readonly<Record<string, DenoDefinition>>): 
   try {
     return namespace().dlopen(path, symbols);
   } catch (error) {
-    if (error instanceof Error && error.name === "NotCapable") {
+    if (isNotCapable(error)) {
       throw new Error(
         `Cannot open ${path} as this program may not use native libraries: ` +
           `run it with --allow-ffi=${path}`,
@@ -111,7 +147,7 @@ function unscoped<T>(what: string, body: () => T): T {
   try {
     return body();
   } catch (error) {
-    if (error instanceof Error && error.name === "NotCapable") {
+    if (isNotCapable(error)) {
       throw new Error(
         `Cannot ${what} as Deno allows it only to programs that may use every native library: ` +
           "run it with --allow-ffi, without a list of paths",
@@ -149,6 +185,9 @@ function createCallback(
 export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThis)
   ? {
     name: "deno",
+    title: "Deno",
+    version: namespace().version.deno,
+    platform: platform(),
     voidResults: true,
     openNative(path: string, signatures: Readonly<Record<string, CSignature>>): NativeFunctions {
       // The same identity under three signatures converts between pointers, buffers and integers
@@ -194,7 +233,19 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
     isPointer: (value: unknown): boolean =>
       typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null,
     noColor: (): boolean => namespace().noColor,
-    mayRead: (path: string): boolean =>
-      namespace().permissions.querySync({ name: "read", path }).state === "granted",
+    mayRead: (path: string): boolean => permission("read", path),
+    permission,
+    isPermissionError: (error: unknown): boolean =>
+      error instanceof Error && (isNotCapable(error) || isNotCapable(error.cause)),
+    environment: (name: string): string | undefined =>
+      permission("env", name) ? namespace().env.get(name) : undefined,
+    moduleArguments: (url: string): readonly string[] => [
+      "run",
+      "--quiet",
+      "--no-prompt",
+      ...["ffi", "read", "env"].map((name) => `--allow-${name}`),
+      url,
+    ],
+    bundledLibrary: (): null => null,
   }
   : null;

@@ -64,9 +64,18 @@ export class LibraryOpenError extends Error {
   override readonly name = "LibraryOpenError";
 }
 
+/** What a program may be allowed to do. */
+export type PermissionName = "ffi" | "read" | "write" | "run" | "env" | "sys" | "net";
+
 /** One JavaScript runtime. */
 export interface Runtime {
   readonly name: "bun" | "deno";
+  /** Its name as people write it. */
+  readonly title: string;
+  /** Of the runtime, as in "1.4.5". */
+  readonly version: string;
+  /** Operating system and architecture by Node's names, as in "linux-x64". */
+  readonly platform: string;
   /**
    * Whether calls that may end in JavaScript have to be declared void. Deno aborts the process when
    * a function with a result calls back and its caller was deoptimised meanwhile.
@@ -112,4 +121,20 @@ export interface Runtime {
   noColor(): boolean;
   /** Whether a file may be read without a question to the user. */
   mayRead(path: string): boolean;
+  /**
+   * Whether the program may do this without a question to the user, to `what` or to everything;
+   * null in a runtime without permissions.
+   */
+  permission(name: PermissionName, what?: string): boolean | null;
+  /** Whether a missing permission is what `error` is about. */
+  isPermissionError(error: unknown): boolean;
+  /** An environment variable; undefined also where asking would need a question to the user. */
+  environment(name: string): string | undefined;
+  /**
+   * Arguments of the runtime's executable that run the module at `url` with the permissions that
+   * guarded calls need.
+   */
+  moduleArguments(url: string): readonly string[];
+  /** A native library that the runtime's bundler put into the program; null when there is none. */
+  bundledLibrary(name: "faultline.so" | "faultline_symbols.so"): string | null;
 }

@@ -1,6 +1,6 @@
 /** What importing the module does: nothing. It is imported here only after a first look. */
 import { strict as assert } from "node:assert";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
@@ -8,6 +8,13 @@ import { isMainThread, parentPort, Worker } from "node:worker_threads";
 interface Host {
   readonly Deno?: { dlopen(path: string, symbols: unknown): Library };
   readonly process: { getBuiltinModule(name: string): unknown };
+}
+/** What a look found. */
+interface Look {
+  readonly dispositions: readonly bigint[][];
+  readonly mapped: readonly string[];
+  readonly open: readonly string[];
+  readonly listeners: number;
 }
 interface Library {
   symbols: { fx_disposition(signal: number, into: BigUint64Array): number };
@@ -28,8 +35,21 @@ function open(): Library {
   return ffi.dlopen(path, { fx_disposition: { args: ["u32", "ptr"], returns: "i32" } });
 }
 
-/** All dispositions, the mapped files with our name, and this thread's alternate stack. */
-function look(): unknown {
+/** The files that descriptors are of, without those that the runtime opens as it likes. */
+function openFiles(): string[] {
+  return readdirSync("/proc/self/fd").flatMap((descriptor) => {
+    try {
+      const file = readlinkSync(`/proc/self/fd/${descriptor}`);
+      return /^\/(?!proc\/|dev\/)/.test(file) ? [file] : [];
+    } catch {
+      // The descriptor of the folder that was just read.
+      return [];
+    }
+  }).sort();
+}
+
+/** All dispositions, the mapped and open files, and who listens for uncaught exceptions. */
+function look(): Look {
   const { symbols } = open();
   const dispositions = Array.from({ length: 64 }, (_, index) => {
     const into = new BigUint64Array(4);
@@ -37,7 +57,14 @@ function look(): unknown {
     return [...into];
   });
   const maps = readFileSync("/proc/self/maps", "utf8");
-  return { dispositions, mapped: maps.split("\n").filter((line) => /faultline\.so/.test(line)) };
+  const mapped = maps.split("\n").filter((line) => /\.so\b|memfd/.test(line))
+    .map((line) => line.replace(/^.* (?=\/)/, ""));
+  return {
+    dispositions,
+    mapped: [...new Set(mapped)].sort(),
+    open: openFiles(),
+    listeners: process.listenerCount("uncaughtExceptionMonitor"),
+  };
 }
 
 async function all(): Promise<void> {
@@ -50,7 +77,10 @@ async function all(): Promise<void> {
   assert.deepEqual(look(), before);
   // The look itself can see a difference.
   module.install();
-  assert.notDeepEqual(look(), before);
+  const after = look();
+  for (const key of ["dispositions", "mapped", "listeners"] as const) {
+    assert.notDeepEqual(after[key], before[key], key);
+  }
 }
 
 if (!isMainThread) {

@@ -20,6 +20,8 @@ if (what === "signature") {
 } else if (what === "picture") {
   const options = { color: true, width: Number(width) };
   console.log(exceptionOf(callerOfNative).toReport().toText(options));
+} else if (what === "map") {
+  console.log(exceptionOf(() => symbols.count_down(2 ** 30)).toReport().toSvg().trimEnd());
 } else if (what === "handled") {
   process.on("uncaughtException", () => console.log("handled"));
   setTimeout(callerOfNative, 1);

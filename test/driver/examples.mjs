@@ -2,7 +2,7 @@
  * Runs every example of the documentation: fenced blocks in doc comments and in Markdown files, and
  * the files of examples/. A documented line that does not work is a failed test.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -77,16 +77,39 @@ function extract(report, documents) {
   return programs;
 }
 
+/** The package that a program imports and that is not installed; undefined when all are there. */
+function missingPackage(file) {
+  const imports = readFileSync(file, "utf8").matchAll(/\bfrom "((?:@[\w-]+\/)?[\w-]+)"/g);
+  return [...imports].map(([, name]) => name)
+    .find((name) => !existsSync(join(root, "node_modules", name)));
+}
+
+/** What can be run of the files of examples/. */
+function installed(report, programs) {
+  return programs.map((name) => ({ name, file: join(root, name) })).filter(({ name, file }) => {
+    const missing = missingPackage(file);
+    if (missing !== undefined) report.skip(name, `${missing} is not installed`);
+    return missing === undefined;
+  });
+}
+
+/** Whether an example is for this runtime: a name that ends in a runtime's is for no other. */
+function isFor(name, runtime) {
+  const only = /_(bun|deno)\.ts$/.exec(name)?.[1] ?? runtime;
+  return only === runtime;
+}
+
 /** Runs the examples of `documents` and the files `programs` under both runtimes. */
 export async function runExamples(report, tools, documents, programs) {
-  const all = [
-    ...extract(report, documents),
-    ...programs.map((name) => ({ name, file: join(root, name) })),
-  ];
+  const all = [...extract(report, documents), ...installed(report, programs)];
   const flags = ["--no-prompt", "--no-remote", "--check", "--allow-all"];
   const tasks = all.flatMap(({ name, file }) => [
-    { name: `${name} under bun`, command: [tools.bun, "run", file] },
-    { name: `${name} under deno`, command: [tools.deno, "run", ...flags, file] },
+    ...(isFor(name, "bun")
+      ? [{ name: `${name} under bun`, command: [tools.bun, "run", file] }]
+      : []),
+    ...(isFor(name, "deno")
+      ? [{ name: `${name} under deno`, command: [tools.deno, "run", ...flags, file] }]
+      : []),
   ]).map(({ name, command }) => async () => {
     const options = { cwd: root, env: runtimeEnvironment, timeoutMs: exampleTimeoutMs };
     report.outcome(name, await run(command, options));

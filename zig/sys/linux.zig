@@ -341,3 +341,78 @@ pub fn userfault() ?u32 {
 pub fn close(descriptor: u32) void {
     _ = linux.syscall1(.close, descriptor);
 }
+
+/// `struct perf_event_attr` of include/uapi/linux/perf_event.h, version 7, as far as a breakpoint
+/// needs it.
+const PerfAttributes = extern struct {
+    kind: u32,
+    size: u32 = @sizeOf(PerfAttributes),
+    config: u64 = 0,
+    sample_period: u64 = 1,
+    sample_type: u64 = 0,
+    read_format: u64 = 0,
+    flags: u64,
+    wakeup_events: u32 = 0,
+    breakpoint_type: u32,
+    breakpoint_address: u64,
+    breakpoint_length: u64,
+    _rest: [7]u64 = @splat(0),
+
+    comptime {
+        assert(@offsetOf(PerfAttributes, "breakpoint_address") == 56);
+        assert(@sizeOf(PerfAttributes) == 128);
+    }
+};
+
+/// Whether this thread may have a hardware breakpoint that raises SIGTRAP: 0 or a negative errno.
+/// It is made for a write to `word`, disabled, and closed again.
+pub fn tryPerfBreakpoint(word: *const u64) i32 {
+    const kind_breakpoint = 5;
+    const disabled = 1 << 0;
+    const exclude_kernel = 1 << 5; // Without it, perf_event_paranoid 2 refuses.
+    const exclude_hypervisor = 1 << 6;
+    const remove_on_exec = 1 << 36; // The kernel wants it beside sigtrap.
+    const raise_sigtrap = 1 << 37;
+    const breakpoint_write = 2;
+    const close_on_exec = 8;
+    const attributes: PerfAttributes = .{
+        .kind = kind_breakpoint,
+        .flags = disabled | exclude_kernel | exclude_hypervisor | remove_on_exec | raise_sigtrap,
+        .breakpoint_type = breakpoint_write,
+        .breakpoint_address = @intFromPtr(word),
+        .breakpoint_length = 8,
+    };
+    const none: usize = @bitCast(@as(i64, -1)); // Any CPU; no group.
+    const address = @intFromPtr(&attributes);
+    return closed(linux.syscall5(.perf_event_open, address, 0, none, none, close_on_exec));
+}
+
+/// Whether this process may have a userfaultfd: 0 or a negative errno.
+pub fn tryUserfaultfd(user_mode_only: bool) i32 {
+    const close_on_exec = 0o2000000;
+    const user_mode: u64 = if (user_mode_only) 1 else 0;
+    return closed(linux.syscall1(.userfaultfd, close_on_exec | user_mode));
+}
+
+/// Whether this process may have a file in memory: 0 or a negative errno.
+pub fn tryMemoryFile() i32 {
+    const close_on_exec = 1;
+    return closed(linux.syscall2(.memfd_create, @intFromPtr("faultline probe"), close_on_exec));
+}
+
+/// Closes the descriptor that a system call gave. 0, or the call's negative errno.
+fn closed(result: usize) i32 {
+    if (failed(result)) return @intCast(@as(i64, @bitCast(result)));
+    close(@intCast(result));
+    return 0;
+}
+
+/// The kernel's release, cut to fit and with a zero behind it.
+pub fn kernelRelease(into: []u8) void {
+    var names: linux.utsname = undefined;
+    @memset(into, 0);
+    if (failed(linux.uname(&names))) return;
+    const release = std.mem.sliceTo(&names.release, 0);
+    const length = @min(release.len, into.len - 1);
+    @memcpy(into[0..length], release[0..length]);
+}
