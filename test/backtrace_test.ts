@@ -8,6 +8,7 @@ import { symbolAddressOf } from "../lib/backtrace.ts";
 import { codeAt, symbolsProblem } from "../lib/symbols.ts";
 import { dlopen, type HardwareException } from "../mod.ts";
 import { addr2line, compile, llvmSymbolizer, needs, type ToolFrame } from "./compile_support.ts";
+import { notOnMusl } from "./musl_support.ts";
 import { exceptionOf, fixturePath } from "./support.ts";
 
 type Frames = ReturnType<HardwareException["info"]["backtrace"]>;
@@ -133,7 +134,9 @@ for (const { path, flags } of builds) {
     }
   });
 
-  test(`backtrace through the C library, compiled with ${flags.join(" ")}`, () => {
+  test(`backtrace through the C library, compiled with ${flags.join(" ")}`, {
+    ...notOnMusl("musl is built without unwind tables"),
+  }, () => {
     using lib = dlopen(path, definitions);
     const frames = exceptionOf(lib.symbols.bt_sort).info.backtrace();
     assert.equal(places(frames)[0], "compare:compare");
