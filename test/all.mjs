@@ -23,7 +23,7 @@ import { zigCounts } from "./driver/counts.mjs";
 import { runExamples } from "./driver/examples.mjs";
 import { run } from "./driver/process.mjs";
 import { Report } from "./driver/report.mjs";
-import { runSuite } from "./driver/suite.mjs";
+import { nativeRunners, runSuite } from "./driver/suite.mjs";
 import {
   ensureNode,
   ensureZig,
@@ -109,7 +109,8 @@ async function zigTests() {
 
 async function suite(tools, filter) {
   const files = filesBelow("test", "_test.ts");
-  await runSuite(report, tools, files.filter((file) => filter === null || filter(file)));
+  const chosen = files.filter((file) => filter === null || filter(file));
+  await runSuite(report, nativeRunners(tools), chosen);
 }
 
 async function examples(tools) {
