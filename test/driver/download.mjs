@@ -23,7 +23,7 @@ import { run } from "./process.mjs";
 export const platformsFolder = join(buildFolder, "platforms");
 
 const pins = JSON.parse(readFileSync(new URL("./pins.json", import.meta.url), "utf8"));
-const downloadTimeoutMs = 600_000;
+const downloadTimeoutMs = 240_000;
 const python = join(root, ".venv", "bin", "python");
 
 /** Why something cannot be had here: the runs that need it are skipped with this reason. */

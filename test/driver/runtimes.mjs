@@ -23,6 +23,12 @@ import { program, Unavailable, wheel } from "./download.mjs";
 /** An emulated test takes several times as long. */
 const emulatedTimeoutMs = 900_000;
 
+/** Test files that emulated runtimes leave out. */
+const emulatedSkips = {
+  "stress_test.ts": "a million faults take hours under an emulator",
+  "signatures_test.ts": "thousands of signatures take hours under an emulator",
+};
+
 /** The library of arm64 as it is committed. */
 export const arm64Library = join(root, "lib", "native", "linux-arm64", "faultline.so");
 
@@ -165,6 +171,7 @@ async function emulatedRuntime(name, runtime, file, { emulator, sysroot, fixture
     command: [...prefix, starter],
     env: { FAULTLINE_BUILD: fixtures, FAULTLINE_RUNTIME: starter, QEMU_LD_PREFIX: sysroot },
     timeoutMs: emulatedTimeoutMs,
+    skips: emulatedSkips,
   };
 }
 
