@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { machine } from "./machine.ts";
 import { type MemoryOperand, memoryOperand } from "./memory_operand.ts";
 import type { ExceptionType } from "./signal_table.ts";
 
@@ -201,11 +202,6 @@ function explainForbidden(exception: ExplainedException, around: MappingsAround)
   return `refused by the system when it was accessed; now in ${name}`;
 }
 
-const pointerRegisters = [
-  ...["rdi", "rsi", "rdx", "rcx", "rax", "rbx", "rbp", "rsp", "rip"],
-  ...["r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"],
-];
-
 /** Instructions that only the kernel may execute, by their first bytes. */
 function isPrivileged(bytes: Uint8Array | null): boolean {
   if (bytes === null || bytes.length === 0) return false;
@@ -249,7 +245,7 @@ function explainProtection({ registers, bytes, instructionPointer }: ExplainedEx
   const known = operand === null ? null : explainOperand(operand, registers);
   if (known !== null) return known;
   // Instructions with operands of their own: those of strings, of the stack, indirect jumps.
-  const name = pointerRegisters.find((one) => !isCanonical(registers[one] ?? 0n));
+  const name = machine.pointerRegisters.find((one) => !isCanonical(registers[one] ?? 0n));
   if (name !== undefined) return explainPointer(name, registers[name]!);
   return "a non-canonical address or a privileged instruction; no register says which";
 }

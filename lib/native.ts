@@ -4,8 +4,10 @@
  *
  * @module
  */
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { abiHash, nativeStatus, symbols, threadRecordLayout } from "./abi.ts";
+import { nativePlatforms } from "./machine.ts";
 import { bun } from "./runtime/bun.ts";
 import { deno } from "./runtime/deno.ts";
 import type { CSignature, NativeFunctions, Runtime } from "./runtime/types.ts";
@@ -76,7 +78,14 @@ export function nativePath(): string {
 }
 
 function nativeFile(name: string): string {
-  return fileURLToPath(new URL(`./native/linux-x64/${name}`, import.meta.url));
+  const folder = `${process.platform}-${process.arch}`;
+  if (!nativePlatforms.includes(folder)) {
+    throw new Error(
+      `Cannot use Faultline on ${folder} as there is no native library for it: run the program on ` +
+        nativePlatforms.join(" or "),
+    );
+  }
+  return fileURLToPath(new URL(`./native/${folder}/${name}`, import.meta.url));
 }
 
 /** Opens another of this package's native libraries, by its file's name. */

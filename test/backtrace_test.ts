@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { exceptionLayout } from "../lib/abi.ts";
+import { exceptionLayout } from "../lib/machine.ts";
 import { symbolAddressOf } from "../lib/backtrace.ts";
 import { codeAt, symbolsProblem } from "../lib/symbols.ts";
 import { dlopen, type HardwareException } from "../mod.ts";

@@ -9,6 +9,7 @@ const std = @import("std");
 const Platform = struct { name: []const u8, query: []const u8 };
 const platforms = [_]Platform{
     .{ .name = "linux-x64", .query = "x86_64-linux-none" },
+    .{ .name = "linux-arm64", .query = "aarch64-linux-none" },
 };
 
 pub fn build(b: *std.Build) void {

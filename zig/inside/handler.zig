@@ -98,7 +98,7 @@ fn recover(
         trampoline.jump(guard, offset);
     }
     const point: *const trampoline.RecoveryFrame = @ptrFromInt(guard);
-    frame.resumeAt(trampoline.landing(), guard, offset, point.mxcsr);
+    frame.resumeAt(trampoline.landing(), guard, offset, point.control());
     return true;
 }
 

@@ -1,18 +1,22 @@
 //! Call frame information: from `.eh_frame_hdr` to the rules that lead from a frame to its caller.
 //!
 //! Formats: Linux Standard Base Core 5.0, chapter 10.6 (`.eh_frame`, `.eh_frame_hdr`); DWARF 5,
-//! section 6.4.2 (instructions). Register numbers: System V ABI for x86-64, figure 3.36.
+//! section 6.4.2 (instructions). Register numbers are those of the signal frame's architecture.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const elf = @import("elf.zig");
 const Cursor = @import("cursor.zig").Cursor;
 const Error = @import("cursor.zig").Error;
 
-/// 16 general registers in DWARF's order, then the return address.
-pub const register_count = 17;
-pub const rbp = 6;
-pub const rsp = 7;
-pub const return_address = 16;
+/// General registers in DWARF's order, then the instruction pointer.
+pub const register_count = dwarf.register_count;
+pub const frame_pointer = dwarf.frame_pointer;
+pub const stack_pointer = dwarf.stack_pointer;
+pub const instruction_pointer = dwarf.instruction_pointer;
+/// Its rule says where the caller goes on.
+pub const return_column = dwarf.return_column;
+const dwarf = @import("../frame.zig").machine.dwarf;
 
 pub const Rule = union(enum) {
     same,
@@ -134,7 +138,7 @@ fn readCommon(bytes: []const u8, address: u64) Error!Common {
     common.code_alignment = try reader.uleb();
     common.data_alignment = try reader.sleb();
     const register = if (version == 1) try reader.int(u8) else try reader.uleb();
-    if (register != return_address) return error.Malformed;
+    if (register != return_column) return error.Malformed;
     if (augmentation.len == 0) {
         common.instructions = reader.bytes[reader.at..];
         return common;
@@ -277,6 +281,8 @@ const Machine = struct {
                 const register = try reader.uleb();
                 try machine.set(register, .{ .value_offset = machine.scaled(try reader.uleb()) });
             },
+            // DW_CFA_AARCH64_negate_ra_state: signed addresses are stripped in any case.
+            0x2d => if (builtin.cpu.arch != .aarch64) return error.Malformed,
             // DW_CFA_GNU_args_size says nothing about where registers are.
             0x2e => _ = try reader.uleb(),
             else => return error.Malformed,
