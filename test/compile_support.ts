@@ -10,6 +10,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
+import { arm64 } from "./platform_support.ts";
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = join(
   process.env.FAULTLINE_BUILD ?? join(root, ".build", "out"),
@@ -48,17 +50,22 @@ export function compiledFile(name: string): string {
 
 /**
  * Compiles `source` of this folder to a library; gives its path. C is compiled by Zig's compiler;
- * so is C++, unless the system has g++, whose libstdc++ is a library of its own.
+ * so is C++, unless the system has g++ for this processor, whose libstdc++ is a library of its own.
  */
 export function compile(name: string, source: string, flags: readonly string[]): string {
   const path = compiledFile(`${name}.so`);
   const inputs = ["-shared", "-fPIC", "-g", ...flags, "-o", path, join(root, "test", source)];
-  if (source.endsWith(".cpp") && exists("g++")) {
+  if (source.endsWith(".cpp") && !arm64 && exists("g++")) {
     output("g++", inputs);
     return path;
   }
   // Zig's compiler traps undefined behaviour unless told otherwise: these faults must be real.
-  const own = ["-target", "x86_64-linux-gnu.2.17", "-fno-sanitize=undefined", "-Wno-everything"];
+  const own = [
+    "-target",
+    `${arm64 ? "aarch64" : "x86_64"}-linux-gnu.2.17`,
+    "-fno-sanitize=undefined",
+    "-Wno-everything",
+  ];
   const compiler = source.endsWith(".cpp") ? "c++" : "cc";
   const python = join(root, ".venv", "bin", "python");
   output(python, ["-m", "ziglang", compiler, ...own, ...inputs]);

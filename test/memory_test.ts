@@ -22,6 +22,7 @@ import {
   writeMemory,
 } from "../mod.ts";
 import { nativePath } from "../lib/native.ts";
+import { runtimePath, timeFactor } from "./platform_support.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const fixturePath = `${process.env["FAULTLINE_BUILD"] ?? `${root}/.build/out`}/fixture/fixture.so`;
@@ -457,10 +458,10 @@ describe("the memory functions", () => {
 
   for (const name of ["everything", "isReadable", "readMemory", "writeMemory", "modest"]) {
     test(`pass the case ${name} as the first use of a process`, () => {
-      const result = spawnSync(process.execPath, [...flags, fileURLToPath(childFile), name], {
+      const result = spawnSync(runtimePath, [...flags, fileURLToPath(childFile), name], {
         encoding: "utf8",
         killSignal: "SIGKILL",
-        timeout: 20_000,
+        timeout: 20_000 * timeFactor,
       });
       const { status: code, signal, stdout } = result;
       assert.deepEqual(
