@@ -141,6 +141,17 @@ export fn fx_protect(address: u64, length: u64, protection: u32) i32 {
 export fn fx_unmap(address: u64, length: u64) i32 {
     return @intCast(@as(i64, @bitCast(linux.syscall2(.munmap, address, length))));
 }
+/// Writes a function that reads address 0x10. The bytes before the instruction that does.
+export fn fx_make_code(address: u64) u32 {
+    const bytes: [*]u8 = @ptrFromInt(address);
+    @memcpy(bytes, &machine.code);
+    machine.flush(address, machine.code.len);
+    return if (builtin.cpu.arch == .aarch64) 4 else 0;
+}
+/// Makes code that was written as data visible to the processor's fetches.
+export fn fx_flush(address: u64, length: u64) void {
+    machine.flush(address, length);
+}
 /// Two pages of a file that has only `length` bytes.
 export fn fx_map_short_file(length: u64) u64 {
     const fd = linux.syscall2(.memfd_create, @intFromPtr("fixture"), 1);

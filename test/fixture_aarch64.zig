@@ -11,6 +11,25 @@ pub fn restorer() callconv(.naked) void {
     );
 }
 
+/// Machine code of `mov x0, #0x10; ldr x0, [x0]; ret`.
+pub const code = [_]u8{ 0x00, 0x02, 0x80, 0xd2, 0x00, 0x00, 0x40, 0xf9, 0xc0, 0x03, 0x5f, 0xd6 };
+
+/// Makes code that was written as data visible to the processor's fetches.
+pub fn flush(address: u64, length: u64) void {
+    var at = address & ~@as(u64, 15);
+    while (at < address + length) : (at += 16) {
+        asm volatile (
+            \\ dc cvau, %[at]
+            \\ dsb ish
+            \\ ic ivau, %[at]
+            \\ dsb ish
+            :
+            : [at] "r" (at),
+            : .{ .memory = true });
+    }
+    asm volatile ("isb" ::: .{ .memory = true });
+}
+
 /// Bytes of the instruction that `load` is.
 pub const load_length = 4;
 
@@ -135,6 +154,10 @@ comptime {
         // u32: the sticky flags of FPSR
         \\FX_FUNCTION fx_fpsr
         \\  mrs x0, fpsr
+        \\  ret
+        // u64: the condition flags
+        \\FX_FUNCTION fx_flags
+        \\  mrs x0, nzcv
         \\  ret
         // i32 fx_callback(i32 (*function)(i32), i32 value): value of the callback plus 1
         \\FX_FUNCTION fx_callback
