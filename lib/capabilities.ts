@@ -33,6 +33,8 @@ export type CapabilityName =
 
 const built: ReadonlySet<CapabilityName> = new Set([
   "catch",
+  "javascriptHooks",
+  "nativeHooks",
   "stackOverflow",
   "symbols",
   "integerDivision",

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { exceptionFlags } from "./abi.ts";
+import { exceptionFlags, hooksSkipped } from "./abi.ts";
 import { explain, type MappingsAround } from "./explanation.ts";
 import { exceptionLayout, machine, portableNames, registerOffsets } from "./machine.ts";
 import { decodeSiginfo, type SiginfoFields } from "./siginfo.ts";
@@ -161,7 +161,7 @@ export class ExceptionReader {
   readonly #chunk: DataView;
   readonly #offset: number;
 
-  constructor({ chunk, offset }: ExceptionBytes) {
+  constructor({ chunk, offset }: Pick<ExceptionBytes, "chunk" | "offset">) {
     this.#chunk = chunk;
     this.#offset = offset;
   }
@@ -210,6 +210,8 @@ export class ExceptionReader {
 }
 
 type NarrowField =
+  | "slot"
+  | "hooks_skipped"
   | "signal"
   | "flags"
   | "access"
@@ -234,6 +236,18 @@ export function copyException(bytes: ExceptionBytes): ExceptionBytes {
   const copy = reader.copy(0, reader.u32("size"));
   return { chunk: new DataView(copy.buffer), offset: 0, call: bytes.call };
 }
+
+const skippedReasons: Readonly<Record<number, string>> = {
+  [hooksSkipped.unguarded]: "no guarded call was running where it happened",
+  [hooksSkipped.stack]: "the stack pointer was not in the thread's own stack",
+  [hooksSkipped.stack_full]: "the stack had no room left for a hook",
+  [hooksSkipped.shadow_stack]: "the thread has a shadow stack",
+  [hooksSkipped.depth]: "hooks ran inside hooks 8 deep already",
+  [hooksSkipped.no_progress]: 'it was answered "handled" 1,000 times and nothing changed',
+  [hooksSkipped.other_thread]: "it happened on another thread than the one that added the hook",
+  [hooksSkipped.no_room]: "the handler had no memory left for exceptions",
+  [hooksSkipped.running]: "the hook was running when it happened",
+};
 
 const accessNames: readonly ExceptionInfo["access"][] = [null, "read", "write", "execute"];
 
@@ -433,7 +447,7 @@ export function decodeException(bytes: ExceptionBytes, details: ExceptionDetails
     threadId: reader.u32("thread_id"),
     call: Object.freeze({ library: bytes.call.library, symbol: bytes.call.symbol }),
     ...fields,
-    hooksSkipped: null,
+    hooksSkipped: skippedReasons[reader.u32("hooks_skipped")] ?? null,
     siginfo,
     context: readContext(reader),
   };

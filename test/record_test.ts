@@ -8,7 +8,7 @@ import { decodeSiginfo } from "../lib/siginfo.ts";
 import { signalCodes } from "../mod.ts";
 import { machine } from "../lib/machine.ts";
 import { arm64 } from "./platform_support.ts";
-import { exceptionOf, numbers, openFixture, runChild } from "./support.ts";
+import { exceptionOf, fixtureFile, numbers, openFixture, runChild } from "./support.ts";
 
 const { symbols } = openFixture();
 const libc = dlopen("libc.so.6", {
@@ -242,4 +242,16 @@ test("the context has PKRU where XSAVE puts it, behind state that is not in use"
 test("a recovery leaves the rights of protection keys as they were", { skip: noKeys }, () => {
   const rights = () => exceptionOf(() => libc.strlen(1n)).info.context.slice(-8);
   assert.deepEqual(rights(), rights());
+});
+
+test("a recovery from a signal handler does not keep the rights of the handler", {
+  skip: noKeys,
+}, () => {
+  // The kernel runs handlers with its own: V8 could not read the code that it has made.
+  const rights = () => exceptionOf(() => libc.strlen(1n)).info.context.slice(-8);
+  const before = rights();
+  const definitions = { fh_fault_in_handler: { result: "i32" } } as const;
+  using lib = dlopen(fixtureFile("hooks_fixture.so"), definitions);
+  exceptionOf(() => lib.symbols.fh_fault_in_handler());
+  assert.deepEqual(rights(), before);
 });

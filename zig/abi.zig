@@ -10,9 +10,114 @@ const assert = std.debug.assert;
 pub const Access = enum(u32) { unknown = 0, read = 1, write = 2, execute = 3 };
 
 /// What a wrapper finds in `ThreadRecord.pending` after a guarded call: that a hardware exception
-/// ended it, that its slot was closed, that a callback threw, or that a callback was reached from a
-/// thread that does not own it.
-pub const Pending = enum(u32) { none = 0, exception = 1, closed = 2, thrown = 3, foreign = 4 };
+/// ended it, that its slot was closed, that a callback threw, that a callback was reached from a
+/// thread that does not own it, or that an exception ended it that a JavaScript hook had seen.
+pub const Pending = enum(u32) {
+    none = 0,
+    exception = 1,
+    closed = 2,
+    thrown = 3,
+    foreign = 4,
+    /// `exception_offset` is then the depth of the hooks, under which JavaScript noted the bytes.
+    hooked = 5,
+};
+
+/// What a hook does.
+pub const HookKind = enum(u32) {
+    javascript = 0,
+    next = 1,
+    throw = 2,
+    die = 3,
+    skip_instruction = 4,
+    set_registers = 5,
+    protect = 6,
+    map = 7,
+    call = 8,
+    /// Replaces pages of a mapped file that are not there any more, and notes which.
+    lost_page = 9,
+    /// Notes the first write to each page.
+    track_writes = 10,
+};
+
+/// Why JavaScript hooks that would have been asked were not. The first reason counts.
+pub const HooksSkipped = enum(u32) {
+    none = 0,
+    /// No guarded call was running where the exception happened.
+    unguarded = 1,
+    /// The stack pointer was not in the thread's own stack.
+    stack = 2,
+    /// The stack had no room left for a hook.
+    stack_full = 3,
+    /// Shadow stacks are in use.
+    shadow_stack = 4,
+    /// Hooks ran inside hooks already.
+    depth = 5,
+    /// The same exception was answered "handled" over and over.
+    no_progress = 6,
+    /// It happened on another thread than the one that added the hook.
+    other_thread = 7,
+    /// The handler had no memory for the exception.
+    no_room = 8,
+    /// The hook was running.
+    running = 9,
+};
+
+/// What a JavaScript hook answers.
+pub const HookAnswer = enum(i32) { next = 0, handled = 1, thrown = 2 };
+
+/// Parts of a thread's state, besides the general registers, that a hook may read and write.
+pub const StatePart = enum(u32) { floating_point = 1, vector = 2, single_step = 3 };
+
+pub const hook_registers_max = 40;
+
+/// A hook to add.
+pub const HookRequest = extern struct {
+    size: u32,
+    kind: HookKind,
+    /// Signals that it is asked about, bit n-1 for signal n.
+    signals: u32,
+    /// 1 when it is asked about the adding thread's exceptions only.
+    this_thread: u32,
+    /// The memory that it is asked about; length 0 for any exception.
+    range_start: u64,
+    range_length: u64,
+    /// What to call: the JavaScript hooks' callback, or the function of a "call" action.
+    function: u64,
+    /// For "call" its argument; for pages the address of their states, one byte each.
+    data: u64,
+    /// Bytes to skip, or the bits of a protection.
+    value: u64,
+    /// What "map" fills the page with: address and length. Copied.
+    fill: u64,
+    fill_length: u64,
+    /// Which of `registers` "set-registers" sets, by their order in the machine context.
+    register_mask: u64,
+    registers: [hook_registers_max * 8]u8,
+
+    comptime {
+        assert(@offsetOf(HookRequest, "range_start") == 16);
+        assert(@sizeOf(HookRequest) == 80 + hook_registers_max * 8);
+    }
+};
+
+/// What `lost_page` and `track_writes` note about a page.
+pub const PageState = enum(u8) {
+    /// Whole, or protected.
+    clean = 0,
+    /// Written since the last look.
+    written = 1,
+    /// Being protected again.
+    arming = 2,
+    /// Being replaced.
+    replacing = 3,
+    /// Replaced after BUS_ADRERR: past the end of the file.
+    lost_end = 4,
+    /// Replaced after BUS_OBJERR: an input or output error.
+    lost_error = 5,
+    /// Replaced after BUS_MCEERR_AR and BUS_MCEERR_AO: the memory failed.
+    lost_memory = 6,
+    lost_memory_early = 7,
+};
 
 /// Results of the exported functions that can fail. Negative, so that counts and indices stay free.
 pub const Status = enum(i32) {
@@ -92,8 +197,7 @@ pub fn ExceptionOf(comptime context_size: u32) type {
         slot: u32,
         process_id: u32,
         thread_id: u32,
-        /// Why JavaScript hooks did not run; 0 when none was registered or all ran.
-        hooks_skipped: u32,
+        hooks_skipped: HooksSkipped,
         extended_length: u32,
         frame_count: u32,
         stack_length: u32,
@@ -252,6 +356,7 @@ pub const structs = .{
     .{ "signalStatusLayout", SignalStatus },
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
+    .{ "hookRequestLayout", HookRequest },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -260,4 +365,9 @@ pub const enums = .{
     .{ "signalOwner", Owner },
     .{ "selfTestKind", SelfTest },
     .{ "protectionBits", ProtectionBits },
+    .{ "hookKind", HookKind },
+    .{ "hooksSkipped", HooksSkipped },
+    .{ "hookAnswer", HookAnswer },
+    .{ "statePart", StatePart },
+    .{ "pageState", PageState },
 };

@@ -44,7 +44,7 @@ fn layout(comptime T: type, comptime indent: []const u8) []const u8 {
 }
 
 const layouts = source: {
-    @setEvalBranchQuota(100_000);
+    @setEvalBranchQuota(1_000_000);
     var text: []const u8 = "/** Layout of `abi.Exception` by architecture, in bytes. */\n" ++
         "export const exceptionLayouts = {\n";
     for (machines) |entry| {

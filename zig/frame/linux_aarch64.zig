@@ -37,6 +37,18 @@ pub const context_size = 464;
 /// The instruction that enters the kernel.
 pub const system_call = [_]u8{ 0x01, 0x00, 0x00, 0xd4 };
 
+pub const register_count = @sizeOf(Registers) / 8;
+/// FPCR as a program starts with it.
+pub const default_control: u32 = 0;
+/// Nothing below the stack pointer belongs to the interrupted function.
+pub const red_zone = 0;
+
+/// Whether a thread can ask for a trap after its next instruction: only a tracer can.
+pub const can_single_step = false;
+
+/// Whether a breakpoint leaves the instruction pointer behind its instruction.
+pub const breakpoints_pass = false;
+
 /// Whether the kernel says which address was misaligned.
 pub const alignment_faults_have_address = true;
 
@@ -58,6 +70,9 @@ const Record = extern struct { magic: u32, size: u32 };
 const magic_fpsimd: u32 = 0x4650_8001;
 const magic_esr: u32 = 0x4553_5201;
 const magic_extra: u32 = 0x4558_5401;
+const magic_sve: u32 = 0x5356_4501;
+const magic_za: u32 = 0x5441_3501;
+const magic_zt: u32 = 0x5a54_4e01;
 /// Rights of permission overlays, and where the guarded control stack is: the thread's, not the
 /// call's.
 const magic_poe: u32 = 0x504f_4530;
@@ -74,6 +89,9 @@ const Vectors = extern struct {
         assert(@sizeOf(Vectors) == 528);
     }
 };
+
+/// Where the records are that did not fit: right behind the 4 KiB.
+const Extra = extern struct { head: Record, address: u64, size: u32, _reserved: [3]u32 };
 
 // Exception classes of ESR_EL1, and bits of its syndrome.
 const class_instruction_abort = 0x20;
@@ -93,8 +111,19 @@ pub const ExtendedState = struct {
     cut: bool = false,
 };
 
+/// What of the extended state a thread continues with that is not as it was.
+pub const Control = struct {
+    /// FPCR.
+    float: u32,
+    /// Not used: the record of the rights is kept.
+    key_rights: u32,
+};
+
 /// Protection keys of x86-64 have no part of the frame here: those of arm64 have a record.
 pub fn noteProtectionKeys(_: u32) void {}
+pub fn hasKeyRights() bool {
+    return false;
+}
 
 pub const Frame = extern struct {
     flags: u64,
@@ -169,14 +198,14 @@ pub const Frame = extern struct {
     }
 
     /// Resume at `target` on `stack` with `scratch` in the register that the landing pad expects,
-    /// with `fpcr`, and without the state of vectors beyond the 128 bits that every CPU has.
-    pub fn resumeAt(frame: *Frame, target: u64, stack: u64, scratch: u64, fpcr: u32) void {
+    /// with `control`, and without the state of vectors beyond the 128 bits that every CPU has.
+    pub fn resumeAt(frame: *Frame, target: u64, stack: u64, scratch: u64, control: Control) void {
         assert(stack & 15 == 0);
         frame.redirect(target);
         frame.registers.sp = stack;
         frame.registers.x19 = scratch;
         frame.registers.pstate &= ~pstate_single_step;
-        frame.resetExtendedState(fpcr);
+        frame.resetExtendedState(control.float);
     }
 
     /// Resume at `target`, everything else as it was. A branch to where the exception happened is
@@ -236,6 +265,91 @@ pub const Frame = extern struct {
         if (kept == at or kept > records_max - @sizeOf(Record)) return;
         const end: *align(8) Record = @ptrCast(@alignCast(frame.records() + kept));
         end.* = .{ .magic = 0, .size = 0 };
+    }
+
+    /// Continues behind an instruction of `length` bytes.
+    pub fn skip(frame: *Frame, length: u64) void {
+        frame.registers.pc +%= length;
+        frame.registers.pstate &= ~pstate_branch_type;
+    }
+
+    /// Sets the registers whose bits are set in `mask`, by their order in `Registers`.
+    pub fn setRegisters(frame: *Frame, mask: u64, values: []const u64) void {
+        const words: *[register_count]u64 = @ptrCast(&frame.registers);
+        for (words, values[0..register_count], 0..) |*word, value, index| {
+            if (mask >> @intCast(index) & 1 != 0) word.* = value;
+        }
+        // A branch to where the exception happened is over, wherever the thread goes on.
+        frame.registers.pstate &= ~pstate_branch_type;
+    }
+
+    pub fn singleStep(_: *const Frame) bool {
+        return false;
+    }
+
+    pub fn setSingleStep(_: *Frame, _: bool) void {}
+
+    /// Bytes of all records, with those that did not fit behind the registers.
+    pub fn extendedSize(frame: *const Frame) usize {
+        const extra = frame.extraRecords() orelse return frame.standardState().len;
+        return records_max + extra.size;
+    }
+
+    /// Copies the frame with all its records, which follow it, so that rt_sigreturn takes the copy.
+    /// There must be room for them behind `to`.
+    pub fn copyTo(frame: *const Frame, to: *Frame, _: [*]align(64) u8) void {
+        to.* = frame.*;
+        const length = frame.extendedSize();
+        @memcpy(to.records()[0..length], frame.records()[0..length]);
+        if (to.extraRecords()) |extra| extra.address = @intFromPtr(to.records()) + records_max;
+    }
+
+    fn extraRecords(frame: *const Frame) ?*align(8) Extra {
+        return @ptrCast(frame.find(magic_extra) orelse return null);
+    }
+
+    /// The record of the vectors that every CPU has, `struct fpsimd_context`.
+    pub fn legacyState(frame: *const Frame) []const u8 {
+        const record = frame.find(magic_fpsimd) orelse return &.{};
+        return record[0..@sizeOf(Vectors)];
+    }
+
+    /// All records with the one that ends them.
+    pub fn standardState(frame: *const Frame) []const u8 {
+        return frame.extendedState().head;
+    }
+
+    /// False when `bytes` is no such record.
+    pub fn writeLegacyState(frame: *Frame, bytes: []const u8) bool {
+        const record = frame.find(magic_fpsimd) orelse return false;
+        return writeRecord(record[0..@sizeOf(Vectors)], bytes, @sizeOf(Record));
+    }
+
+    /// False when the records have not the same lengths as they have. Only vectors are taken.
+    pub fn writeStandardState(frame: *Frame, bytes: []const u8) bool {
+        if (bytes.len != frame.standardState().len) return false;
+        for ([_]bool{ false, true }) |write| {
+            var at: usize = 0;
+            while (frame.recordAt(at)) |record| : (at += record.size) {
+                const own: [*]u8 = @ptrCast(record);
+                // Behind the head of these come lengths, which must stay.
+                const fixed: usize = switch (record.magic) {
+                    magic_fpsimd => @sizeOf(Record),
+                    magic_sve, magic_za, magic_zt => 2 * @sizeOf(Record),
+                    else => continue,
+                };
+                const wanted = bytes[at..][0..record.size];
+                if (!std.mem.eql(u8, own[0..fixed], wanted[0..fixed])) return false;
+                if (write) _ = writeRecord(own[0..record.size], wanted, fixed);
+            }
+        }
+        return true;
+    }
+
+    fn writeRecord(own: []u8, wanted: []const u8, fixed: usize) bool {
+        if (wanted.len != own.len or !std.mem.eql(u8, own[0..fixed], wanted[0..fixed])) return false;
+        @memcpy(own[fixed..], wanted[fixed..]);
+        return true;
     }
 
     /// All records with the one that ends them.

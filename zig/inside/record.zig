@@ -11,10 +11,19 @@ const suspects = @import("suspects.zig");
 const threads = @import("threads.zig");
 const assert = std.debug.assert;
 
-pub const Details = struct { slot: u32, mask_changed: bool, raised: bool };
+pub const Details = struct {
+    slot: u32,
+    raised: bool,
+    skipped: abi.HooksSkipped,
+};
 
-/// Writes the exception behind the ones already in the chunk, and marks it pending. False when
-/// there is no room, which JavaScript sees to.
+/// Whether another exception fits behind the ones already in the chunk; JavaScript sees to it.
+pub fn hasRoom(record: *const abi.ThreadRecord) bool {
+    if (record.chunk == 0 or record.chunk_used > record.chunk_length) return false;
+    return record.chunk_length - record.chunk_used >= abi.exception_max;
+}
+
+/// Writes the exception behind the ones already in the chunk: where. Null when there is no room.
 pub fn write(
     record: *abi.ThreadRecord,
     thread: *const threads.Thread,
@@ -22,23 +31,23 @@ pub fn write(
     info: *const sys.Siginfo,
     frame: *const Frame,
     details: Details,
-) bool {
-    if (record.chunk == 0 or record.chunk_used > record.chunk_length) return false;
-    if (record.chunk_length - record.chunk_used < abi.exception_max) return false;
-    const exception: *abi.Exception = @ptrFromInt(record.chunk + record.chunk_used);
+) ?u32 {
+    if (!hasRoom(record)) return null;
+    const offset = record.chunk_used;
+    const exception: *abi.Exception = @ptrFromInt(record.chunk + offset);
     const synchronous = signals.synchronous(signal, info.code);
     exception.signal = signal;
     exception.code = info.code;
     exception.flags = .{
-        .has_address = synchronous and hasAddress(signal, info.code),
-        .mask_changed = details.mask_changed,
+        .has_address = synchronous and signals.hasAddress(signal, info.code),
+        .mask_changed = frame.signal_mask != thread.signal_mask,
         .raised = details.raised,
     };
     exception.access = if (synchronous) frame.access(&trampoline.probeLoad) else .unknown;
     exception.slot = details.slot;
     exception.process_id = thread.process_id;
     exception.thread_id = thread.thread_id;
-    exception.hooks_skipped = 0;
+    exception.hooks_skipped = details.skipped;
     exception.address = if (exception.flags.has_address) info.payload.address else 0;
     exception.instruction_pointer = frame.instructionPointer();
     exception.stack_pointer = frame.stackPointer();
@@ -49,24 +58,9 @@ pub fn write(
     @memcpy(&exception.siginfo, std.mem.asBytes(info));
     @memcpy(&exception.context, std.mem.asBytes(frame));
     writeTail(exception, thread, frame);
-    record.exception_offset = record.chunk_used;
     record.chunk_used += std.mem.alignForward(u32, exception.size, 8);
-    record.pending = .exception;
-    return true;
+    return offset;
 }
-
-/// Whether `si_addr` says anything. With SI_KERNEL the kernel reports no address (a general
-/// protection fault, int3); an alignment fault of x86-64 has none either, though its code would.
-fn hasAddress(signal: u32, code: i32) bool {
-    if (code == sys.si_kernel) return false;
-    return switch (signal) {
-        sys.sigsegv, sys.sigill, sys.sigfpe, sys.sigtrap => true,
-        sys.sigbus => code != bus_adraln or frame_machine.alignment_faults_have_address,
-        else => false,
-    };
-}
-
-const bus_adraln = 1;
 
 fn writeTail(exception: *abi.Exception, thread: *const threads.Thread, frame: *const Frame) void {
     const head: [*]u8 = @ptrCast(exception);

@@ -6,9 +6,11 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const frame = @import("../frame.zig").machine;
+const dispatch = @import("../inside/dispatch.zig");
 const handler = @import("../inside/handler.zig");
 const threads = @import("../inside/threads.zig");
 const engine_code = @import("engine_code.zig");
+const hooks = @import("hooks.zig");
 const host = @import("host.zig");
 const lock = @import("lock.zig");
 const barriers = @import("barriers.zig");
@@ -38,7 +40,7 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         }
         thread.record = @intFromPtr(record);
         local.record = thread.record;
-        thread.signal_mask = sys.signalMask();
+        threads.note(thread);
         return .ok;
     }
     const bounds = host.stackBounds();
@@ -50,7 +52,7 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         .stack_low = bounds.low,
         .stack_high = bounds.high,
         .stack_guard = bounds.guard,
-        .signal_mask = sys.signalMask(),
+        .signal_mask = 0,
         .alternate_base = 0,
         .alternate_length = 0,
         .alternate_owned = false,
@@ -58,6 +60,7 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         .unclaimed = .{},
     };
     if (!giveAlternateStack(&thread)) return .no_memory;
+    threads.note(&thread);
     const entry = threads.add(thread) orelse {
         freeAlternateStack(&thread);
         return .too_many_threads;
@@ -94,6 +97,7 @@ fn prepare(offset: u64) void {
         static_tls = trampoline.descriptorArgument() == offset;
         if (static_tls) trampoline.tls_offset.* = offset;
         handler.leave_by_jump = !sys.needsSigreturn();
+        dispatch.shadow_stack = sys.shadowStackEnabled();
         frame.noteProtectionKeys(sys.protectionKeyOffset());
     } else if (static_tls and trampoline.tls_offset.* != offset) {
         static_tls = false;
@@ -170,6 +174,7 @@ fn threadEnded(data: ?*anyopaque) callconv(.c) void {
     thread.local.* = .{ .guard = 0, .record = 0 };
     slots.releaseHeld(thread);
     barriers.closeOwned(thread.key);
+    hooks.removeOwned(thread.key);
     blocks.orphan(thread.key);
     freeAlternateStack(thread);
     lock.acquire();

@@ -44,6 +44,8 @@ pub const Rules = struct {
     row: Row,
     /// The frame is one that a signal interrupted: its caller is no call.
     signal: bool,
+    /// The register whose rule says where the caller goes on.
+    return_column: u64,
 };
 
 const Common = struct {
@@ -53,6 +55,7 @@ const Common = struct {
     signal: bool = false,
     augmented: bool = false,
     instructions: []const u8 = &.{},
+    return_column: u64 = return_column,
 };
 
 /// Bytes and the address, in the file's own numbering, of the first.
@@ -122,7 +125,11 @@ fn describe(image: *const elf.Image, frames: *const Table, address: u64) Error!?
     try machine.run(common.instructions);
     machine.initial = machine.row;
     try machine.run(own);
-    return .{ .row = machine.row, .signal = common.signal };
+    return .{
+        .row = machine.row,
+        .signal = common.signal,
+        .return_column = common.return_column,
+    };
 }
 
 fn readCommon(bytes: []const u8, address: u64) Error!Common {
@@ -138,7 +145,8 @@ fn readCommon(bytes: []const u8, address: u64) Error!Common {
     common.code_alignment = try reader.uleb();
     common.data_alignment = try reader.sleb();
     const register = if (version == 1) try reader.int(u8) else try reader.uleb();
-    if (register != return_column) return error.Malformed;
+    if (register != return_column and register != instruction_pointer) return error.Malformed;
+    common.return_column = register;
     if (augmentation.len == 0) {
         common.instructions = reader.bytes[reader.at..];
         return common;

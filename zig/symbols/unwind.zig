@@ -110,7 +110,7 @@ const Unwinder = struct {
 
     fn next(unwinder: *Unwinder, rules: ?cfi.Rules, innermost: bool) ?Step {
         if (rules) |found| {
-            if (unwinder.apply(&found.row)) {
+            if (unwinder.apply(&found)) {
                 return .{ .trust = .cfi, .exact = found.signal };
             } else |_| {}
         }
@@ -142,13 +142,14 @@ const Unwinder = struct {
     }
 
     /// Replaces the registers by the caller's. Nothing changes when that is not possible.
-    fn apply(unwinder: *Unwinder, row: *const cfi.Row) Error!void {
+    fn apply(unwinder: *Unwinder, rules: *const cfi.Rules) Error!void {
+        const row = &rules.row;
         const end = try unwinder.frameAddress(row);
         var caller = unwinder.registers;
         caller[cfi.stack_pointer] = end;
         for (&caller, row.rules, 0..) |*register, rule, index| {
             switch (rule) {
-                .same => if (index == cfi.instruction_pointer and calls_push) {
+                .same => if (index == cfi.instruction_pointer and index == rules.return_column) {
                     return error.Malformed;
                 },
                 .undefined => register.* = 0,
@@ -163,7 +164,7 @@ const Unwinder = struct {
                 .value_expression => |bytes| register.* = try unwinder.evaluate(bytes, end),
             }
         }
-        if (!calls_push) {
+        if (rules.return_column != cfi.instruction_pointer) {
             const address = machine.codeAddress(caller[cfi.return_column]);
             // Whoever goes on where he is has not been called.
             if (address == unwinder.registers[cfi.instruction_pointer]) return error.Malformed;

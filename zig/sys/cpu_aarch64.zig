@@ -32,6 +32,11 @@ pub fn hasProtectionKeys() bool {
     return auxiliary(at_hwcap2) & hwcap2_poe != 0;
 }
 
+/// The rights have a record of their own in the frame, which a recovery keeps.
+pub fn protectionKeyRights() u32 {
+    return 0;
+}
+
 /// XSAVE is not here: the rights have a record of their own in the frame.
 pub fn pkruOffset() u32 {
     return 0;

@@ -28,6 +28,14 @@ pub fn pkruOffset() u32 {
     return if (hasProtectionKeys()) cpuid(0xd, 9).ebx else 0;
 }
 
+/// RDPKRU. Only where `hasProtectionKeys`.
+pub fn protectionKeyRights() u32 {
+    return asm volatile (".byte 0x0f, 0x01, 0xee"
+        : [rights] "={eax}" (-> u32),
+        : [zero] "{ecx}" (@as(u32, 0)),
+        : .{ .edx = true });
+}
+
 const Leaf = struct { eax: u32, ebx: u32, ecx: u32, edx: u32 };
 
 fn cpuid(leaf: u32, subleaf: u32) Leaf {

@@ -25,7 +25,12 @@ pub const sigsys = 31;
 pub const si_user = 0;
 pub const si_kernel = 0x80;
 pub const si_tkill = -6;
+pub const segv_accerr = 2;
+pub const bus_adraln = 1;
+pub const bus_objerr = 3;
+pub const bus_mceerr_ar = 4;
 pub const bus_mceerr_ao = 5;
+pub const trap_trace = 2;
 pub const trap_perf = 6;
 
 pub const sa_siginfo: u64 = 0x4;
@@ -63,6 +68,8 @@ pub const Siginfo = extern struct {
     payload: extern union {
         address: u64,
         sender: extern struct { process_id: i32, user_id: u32 },
+        /// BUS_MCEERR_*: the lost range is 2 to the power of `bits` long.
+        failure: extern struct { address: u64, bits: i16 },
         bytes: [112]u8,
     },
 
@@ -162,6 +169,16 @@ pub fn protectionKeyOffset() u32 {
     return cpu.pkruOffset();
 }
 
+/// This thread's rights, where there are protection keys.
+pub fn protectionKeyRights() u32 {
+    return cpu.protectionKeyRights();
+}
+
+/// Whether this thread has a shadow stack.
+pub fn shadowStackEnabled() bool {
+    return cpu.shadowStackEnabled();
+}
+
 /// Queues `info` to this very thread again, as it was. The kernel allows any code to oneself.
 pub fn requeue(signal: u32, info: *const Siginfo) bool {
     const result = linux.syscall4(
@@ -194,6 +211,7 @@ pub const protection_write: u32 = 2;
 pub const protection_execute: u32 = 4;
 const map_shared: u32 = 0x01;
 const map_private: u32 = 0x02;
+const map_fixed: u32 = 0x10;
 const map_anonymous: u32 = 0x20;
 const map_noreserve: u32 = 0x4000;
 const map_stack: u32 = 0x20000;
@@ -209,6 +227,19 @@ pub fn map(length: u64, protection: u32) ?u64 {
 pub fn mapFile(descriptor: u32, length: u64) ?u64 {
     const result = linux.syscall6(.mmap, 0, length, protection_read, map_shared, descriptor, 0);
     return if (failed(result)) null else result;
+}
+
+/// Fresh zeroed memory in place of whatever is at `address`.
+pub fn mapAt(address: u64, length: u64, protection: u32) bool {
+    const flags = map_private | map_anonymous | map_fixed;
+    const none: usize = @bitCast(@as(i64, -1));
+    return !failed(linux.syscall6(.mmap, address, length, protection, flags, none, 0));
+}
+
+/// Moves a mapping over whatever is at `to`, in one step.
+pub fn move(from: u64, length: u64, to: u64) bool {
+    const may_move_to_fixed = 1 | 2; // MREMAP_MAYMOVE | MREMAP_FIXED
+    return !failed(linux.syscall5(.mremap, from, length, length, may_move_to_fixed, to));
 }
 
 pub fn unmap(address: u64, length: u64) void {

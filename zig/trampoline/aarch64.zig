@@ -24,6 +24,7 @@
 
 const barrier = @import("aarch64_barrier.zig");
 const common = @import("common.zig");
+const dispatch = @import("aarch64_dispatch.zig");
 const entry = @import("aarch64_entry.zig");
 const stack = @import("aarch64_stack.zig");
 
@@ -396,6 +397,14 @@ pub fn returnAddress(_: *const Slot, by_registers: bool) struct { distance: u64,
     return .{ .distance = 0, .value = value };
 }
 
+/// Whether `ip` is where a guarded function comes back to, or where it calls a barrier.
+pub fn leavesGuarded(ip: u64) bool {
+    if (ip == @intFromPtr(&fl_return) or ip == stack.stackReturnAddress()) return true;
+    return common.isBarrier(ip);
+}
+
+pub const dispatch_context = dispatch.context_offset;
+pub const dispatchEntry = dispatch.dispatchEntry;
 pub const slots_max = common.slots_max;
 pub const first_stack_slot = common.first_stack_slot;
 pub const barriers_max = common.barriers_max;

@@ -122,6 +122,10 @@ pub fn barrierAddress(index: u32) u64 {
     return @intFromPtr(&fl_barriers) + entry_length * @as(u64, index);
 }
 
+pub fn isBarrier(address: u64) bool {
+    return address -% barrierAddress(0) < entry_length * barriers_max;
+}
+
 /// A function that returns 0 of any type and does nothing.
 pub fn returnZero() u64 {
     return @intFromPtr(&fl_return_zero);

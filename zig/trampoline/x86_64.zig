@@ -17,6 +17,7 @@
 
 const barrier = @import("x86_64_barrier.zig");
 const common = @import("common.zig");
+const dispatch = @import("x86_64_dispatch.zig");
 const entry = @import("x86_64_entry.zig");
 const stack = @import("x86_64_stack.zig");
 
@@ -338,6 +339,13 @@ pub fn returnAddress(slot: *const Slot, by_registers: bool) struct { distance: u
     return .{ .distance = @as(u64, slot.stack_bytes) + 8, .value = stack.stackReturnAddress() };
 }
 
+/// Whether `ip` is where a guarded function comes back to, or where it calls a barrier: single
+/// steps that a hook asked for end there.
+pub fn leavesGuarded(ip: u64) bool {
+    if (ip == @intFromPtr(&fl_return) or ip == stack.stackReturnAddress()) return true;
+    return common.isBarrier(ip);
+}
+
 pub const slots_max = common.slots_max;
 pub const first_stack_slot = common.first_stack_slot;
 pub const barriers_max = common.barriers_max;
@@ -367,6 +375,8 @@ pub const probeCopy = common.probeCopy;
 pub const probeLoad = common.probeLoad;
 pub const probePages = common.probePages;
 pub const fixup = common.fixup;
+pub const dispatch_context = dispatch.context_offset;
+pub const dispatchEntry = dispatch.dispatchEntry;
 
 /// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.
 pub inline fn threadPointer() u64 {
