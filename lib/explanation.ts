@@ -49,7 +49,7 @@ const page = 4096n;
 const nullEnd = 0x10000n;
 /** "Near" a module: a stray index or a stale pointer, rather than noise. */
 const nearMax = 1n << 30n;
-const halfEnd = 1n << 47n;
+const halfEnd = 1n << machine.addressBits;
 const addressEnd = 1n << 64n;
 
 function hex(value: bigint): string {
@@ -161,6 +161,11 @@ function explainUnmapped(address: bigint, around: MappingsAround): string {
   }
   if (address >= addressEnd - halfEnd) {
     return explainPoison(address) ?? "an address of the kernel, which no process may use";
+  }
+  if (!isCanonical(address)) {
+    // Only arm64 reports such an address.
+    return explainPoison(address) ??
+      `non-canonical pointer ${hex(address)}, which no process can have`;
   }
   if (around.at !== null) {
     return `unmapped when it was accessed; ${

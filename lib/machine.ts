@@ -20,6 +20,8 @@ export interface Machine {
   readonly floatRegisters: number;
   /** The most bytes that an instruction can have. */
   readonly instructionLength: number;
+  /** The bits of an address in one half of the address space. */
+  readonly addressBits: bigint;
   /** Whether an integer division by zero is an exception. */
   readonly divisionTraps: boolean;
   /** Registers that may hold a pointer. */
@@ -42,6 +44,7 @@ const machines: Readonly<Record<Architecture, Machine>> = {
     integerRegisters: 6,
     floatRegisters: 8,
     instructionLength: 15,
+    addressBits: 47n,
     divisionTraps: true,
     pointerRegisters: [
       ...["rdi", "rsi", "rdx", "rcx", "rax", "rbx", "rbp", "rsp", "rip"],
@@ -56,6 +59,7 @@ const machines: Readonly<Record<Architecture, Machine>> = {
     integerRegisters: 8,
     floatRegisters: 8,
     instructionLength: 4,
+    addressBits: 48n,
     divisionTraps: false,
     pointerRegisters: [...numbered(0, 30), "sp", "pc"],
     tellingRegisters: numbered(0, 29),

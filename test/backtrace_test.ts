@@ -8,6 +8,7 @@ import { symbolAddressOf } from "../lib/backtrace.ts";
 import { codeAt, symbolsProblem } from "../lib/symbols.ts";
 import { dlopen, type HardwareException } from "../mod.ts";
 import { addr2line, compile, llvmSymbolizer, needs, type ToolFrame } from "./compile_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { exceptionOf, fixturePath } from "./support.ts";
 
 type Frames = ReturnType<HardwareException["info"]["backtrace"]>;
@@ -91,7 +92,8 @@ for (const { path, flags } of builds) {
       using lib = dlopen(path, definitions);
       const { bt_arguments, bt_divide, ...others } = lib.symbols;
       const bodies: readonly (() => unknown)[] = [
-        ...[() => bt_divide(0), () => bt_arguments(1, 2, 3, 4, 5, 6, 7, 8, 48n)],
+        ...(arm64 ? [] : [() => bt_divide(0)]),
+        ...[() => bt_arguments(1, 2, 3, 4, 5, 6, 7, 8, 48n)],
         ...Object.values(others),
       ];
       for (const body of bodies) {
@@ -106,6 +108,7 @@ for (const { path, flags } of builds) {
   test(`backtrace of faults at known lines, compiled with ${flags.join(" ")}`, () => {
     using lib = dlopen(path, definitions);
     const { symbols } = lib;
+    const divide = (): unknown => symbols.bt_divide(0);
     const expected: readonly [() => unknown, readonly string[]][] = [
       [symbols.bt_store, [
         "store:store",
@@ -116,14 +119,16 @@ for (const { path, flags } of builds) {
         "bt_store:bt_store",
       ]],
       [symbols.bt_inlined, ["deref:deref", "twice:twice", "bt_inlined:bt_inlined"]],
-      [() => symbols.bt_divide(0), ["bt_divide:bt_divide"]],
+      [divide, ["bt_divide:bt_divide"]],
       [symbols.bt_trap, ["bt_trap:bt_trap"]],
       [() => symbols.bt_arguments(1, 2, 3, 4, 5, 6, 7, 8, 48n), [
         "store:store",
         "bt_arguments:bt_arguments",
       ]],
     ];
+    const skipped = arm64 ? divide : null; // It gives 0.
     for (const [body, wanted] of expected) {
+      if (body === skipped) continue;
       const frames = exceptionOf(body).info.backtrace();
       assert.deepEqual(places(frames), wanted);
       assert.equal(frames[0]!.trust, "context");

@@ -74,9 +74,39 @@ comptime {
         \\  blr x0
         \\  ldp x29, x30, [sp], #16
         \\  ret
-        // i32 fx_divide(i32 a, i32 b): 0 for a division by zero
+        // i32 fx_divide(i32 a, i32 b). A division by zero gives 0 on this CPU, and nothing else
+        // makes a SIGFPE on most. So the thread queues to itself what the kernel of a CPU that traps
+        // would send, and does so again until somebody takes it further.
         \\FX_FUNCTION fx_divide
+        \\  cbz w1, 2f
         \\  sdiv w0, w0, w1
+        \\  ret
+        \\2:
+        \\  sub sp, sp, #128
+        \\  stp xzr, xzr, [sp]
+        \\  mov w9, #8
+        \\  str w9, [sp]
+        \\  mov w9, #1
+        \\  str w9, [sp, #8]
+        \\  adr x9, 4f
+        \\  str x9, [sp, #16]
+        \\  mov x8, #172
+        \\  svc #0
+        \\  mov x10, x0
+        \\  mov x8, #178
+        \\  svc #0
+        \\  mov x11, x0
+        \\3:
+        \\  mov x0, x10
+        \\  mov x1, x11
+        \\  mov x2, #8
+        \\  mov x3, sp
+        \\  mov x8, #240
+        \\  svc #0
+        \\4:
+        \\  b 3b
+        \\  add sp, sp, #128
+        \\  mov w0, #0
         \\  ret
         \\FX_FUNCTION fx_ud2
         \\  udf #0
@@ -151,9 +181,9 @@ comptime {
         \\  mrs x0, fpsr
         \\  and x0, x0, #0xffffffff00000000
         \\  ret
-        // u32: the sticky flags of FPSR
-        \\FX_FUNCTION fx_fpsr
-        \\  mrs x0, fpsr
+        // u32: there is no x87, so its register stack is always empty
+        \\FX_FUNCTION fx_x87_tags
+        \\  mov w0, #0xffff
         \\  ret
         // u64: the condition flags
         \\FX_FUNCTION fx_flags

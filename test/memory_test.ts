@@ -176,6 +176,12 @@ describe("readMemory()", () => {
     const resizable = new Uint8Array(new ArrayBuffer(16, { maxByteLength: 64 }));
     readMemory(source, resizable);
     assertBytes(resizable, expectedAt(0, 16));
+  });
+
+  const mappings = notEmulated("it runs out of memory for WebAssembly");
+
+  test("fills memory of WebAssembly", mappings, () => {
+    const source = mapPages(1);
     const { WebAssembly } = globalThis as unknown as {
       WebAssembly: { Memory: new (limits: { initial: number }) => { buffer: ArrayBuffer } };
     };
