@@ -14,8 +14,8 @@ export interface Capability {
 }
 
 /**
- * The names of all abilities. `integerDivision` is that an integer division by zero is an exception:
- * on arm64 it gives 0.
+ * The names of all abilities. `integerDivision` is that an integer division by zero is an
+ * exception: on arm64 it gives 0.
  */
 export type CapabilityName =
   | "catch"

@@ -68,9 +68,9 @@ export interface ExceptionInfo {
    */
   readonly explanation: string;
   /**
-   * The instruction at `instructionPointer`, read at first use: up to 15 bytes on x64, the most that
-   * one can have, and 4 on arm64. null when they cannot be read. `text` needs the optional package
-   * iced-x86, and is null on arm64.
+   * The instruction at `instructionPointer`, read at first use: up to 15 bytes on x64, the most
+   * that one can have, and 4 on arm64. null when they cannot be read. `text` needs the optional
+   * package iced-x86, and is null on arm64.
    */
   readonly instruction: FaultingInstruction | null;
   readonly instructionPointer: bigint;

@@ -41,8 +41,8 @@ import { codeName, signalName } from "./signal_table.ts";
 export interface ThreadState {
   general: Registers;
   /**
-   * On x64 x87 and SSE state: the 512 bytes of FXSAVE. On arm64 the kernel's `fpsimd_context`: FPSR at
-   * byte 8, FPCR at 12, v0 to v31 from 16 on.
+   * On x64 x87 and SSE state: the 512 bytes of FXSAVE. On arm64 the kernel's `fpsimd_context`: FPSR
+   * at byte 8, FPCR at 12, v0 to v31 from 16 on.
    */
   floatingPoint: Uint8Array;
   /** All extended state: in the standard form of XSAVE, on arm64 as the records of the kernel. */

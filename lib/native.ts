@@ -90,8 +90,8 @@ function nativeFile(name: string): string {
   const folder = `${process.platform}-${process.arch}`;
   if (!nativePlatforms.includes(folder)) {
     throw new Error(
-      `Cannot use Faultline on ${folder} as there is no native library for it: run the program on ` +
-        nativePlatforms.join(" or "),
+      `Cannot use Faultline on ${folder} as there is no native library for it: ` +
+        `run the program on ${nativePlatforms.join(" or ")}`,
     );
   }
   return fileURLToPath(new URL(`./native/${folder}/${name}`, import.meta.url));

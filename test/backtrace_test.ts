@@ -7,7 +7,14 @@ import { exceptionLayout } from "../lib/machine.ts";
 import { symbolAddressOf } from "../lib/backtrace.ts";
 import { codeAt, symbolsProblem } from "../lib/symbols.ts";
 import { dlopen, type HardwareException } from "../mod.ts";
-import { addr2line, compile, llvmSymbolizer, needs, type ToolFrame } from "./compile_support.ts";
+import {
+  addr2line,
+  addr2lineTool,
+  compile,
+  llvmSymbolizer,
+  needs,
+  type ToolFrame,
+} from "./compile_support.ts";
 import { arm64 } from "./platform_support.ts";
 import { exceptionOf, fixturePath } from "./support.ts";
 
@@ -43,7 +50,7 @@ const definitions = {
 } as const;
 
 const tools: readonly [string, (path: string, address: bigint) => readonly ToolFrame[]][] = [
-  ["addr2line", addr2line],
+  [addr2lineTool, addr2line],
   ["llvm-symbolizer", llvmSymbolizer],
 ];
 

@@ -15,8 +15,8 @@ comptime {
         \\  ldr x0, [x0]
         \\  ret
         // i32 cx_back_control(u32 fpcr, u32, i32 (*function)(i32), u32 into[2]): sets the control
-        // word, calls back with 7, notes the control word and the sticky flags, and puts the default
-        // back.
+        // word, calls back with 7, notes the control word and the sticky flags, and puts the
+        // default back.
         \\CX_FUNCTION cx_back_control
         \\  stp x29, x30, [sp, #-32]!
         \\  mov x29, sp

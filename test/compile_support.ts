@@ -20,6 +20,13 @@ const folder = join(
 );
 const timeout = 300_000;
 
+// GNU's tools are built for the processors of one machine, LLVM's for all.
+const prefix = arm64 ? "llvm-" : "";
+/** The program that copies parts of ELF files. */
+export const objcopyTool: string = `${prefix}objcopy`;
+/** The program that `addr2line` asks. */
+export const addr2lineTool: string = `${prefix}addr2line`;
+
 /** What a program wrote; it must succeed. */
 export function output(command: string, args: readonly string[], input = ""): string {
   const env = { ...process.env, ...zigFolders() };
@@ -91,7 +98,7 @@ export interface ToolFrame {
 /** What addr2line tells about an address of `path`, innermost first. */
 export function addr2line(path: string, address: bigint): readonly ToolFrame[] {
   const args = ["-e", path, "-f", "-i", "-C", `0x${address.toString(16)}`];
-  const lines = output("addr2line", args).trim().split("\n");
+  const lines = output(addr2lineTool, args).trim().split("\n");
   return Array.from({ length: lines.length / 2 }, (_, index) => {
     const place = /^(.*):(\d+|\?)(?: \(discriminator \d+\))?$/.exec(lines[2 * index + 1]!)!;
     const symbol = withoutParameters(lines[2 * index]!);

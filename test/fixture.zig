@@ -194,7 +194,11 @@ export fn fx_seen(into: *Seen) void {
 }
 
 /// A SA_SIGINFO handler: notes what it got and moves on by `skip` bytes.
-fn handleWithInfo(signal: u32, info: *const linux.siginfo_t, context: *machine.Context) callconv(.c) void {
+fn handleWithInfo(
+    signal: u32,
+    info: *const linux.siginfo_t,
+    context: *machine.Context,
+) callconv(.c) void {
     seen = .{
         .count = seen.count + 1,
         .signal = signal,
@@ -221,7 +225,8 @@ export fn fx_install_handler(signal: u32, with_info: u32, flags: u64, mask: u64,
     seen = std.mem.zeroes(Seen);
     const handler = if (with_info != 0) @intFromPtr(&handleWithInfo) else @intFromPtr(&handlePlain);
     const info_flag: u64 = if (with_info != 0) 4 else 0;
-    const action = [4]u64{ handler, flags | info_flag | 0x0400_0000, @intFromPtr(&machine.restorer), mask };
+    const all_flags = flags | info_flag | 0x0400_0000;
+    const action = [4]u64{ handler, all_flags, @intFromPtr(&machine.restorer), mask };
     return fx_set_disposition(signal, &action);
 }
 export fn fx_mend(address: u64) void {

@@ -2,7 +2,12 @@
 //! are FPCR and, in place of the x87's, FPSR without its sticky flags, which is 0.
 
 /// The kernel's `struct ucontext` up to the instruction pointer.
-pub const Context = extern struct { head: [176]u8, fault_address: u64, registers: [32]u64, ip: u64 };
+pub const Context = extern struct {
+    head: [176]u8,
+    fault_address: u64,
+    registers: [32]u64,
+    ip: u64,
+};
 
 pub fn restorer() callconv(.naked) void {
     asm volatile (
@@ -75,8 +80,8 @@ comptime {
         \\  ldp x29, x30, [sp], #16
         \\  ret
         // i32 fx_divide(i32 a, i32 b). A division by zero gives 0 on this CPU, and nothing else
-        // makes a SIGFPE on most. So the thread queues to itself what the kernel of a CPU that traps
-        // would send, and does so again until somebody takes it further.
+        // makes a SIGFPE on most. So the thread queues to itself what the kernel of a CPU that
+        // traps would send, and does so again until somebody takes it further.
         \\FX_FUNCTION fx_divide
         \\  cbz w1, 2f
         \\  sdiv w0, w0, w1
@@ -124,8 +129,8 @@ comptime {
         \\  msr fpcr, x0
         \\  fdiv d0, d0, d1
         \\  ret
-        // void fx_dirty_fault(u64 address): spoils every callee-saved register and the sticky flags,
-        // then faults.
+        // void fx_dirty_fault(u64 address): spoils every callee-saved register and the sticky
+        // flags, then faults.
         \\FX_FUNCTION fx_dirty_fault
         \\  mov x19, #0x1111
         \\  mov x20, #0x2222
@@ -219,8 +224,8 @@ comptime {
         \\  ldr x0, [x0]
         \\  mov sp, x2
         \\  ret
-        // void fx_push_on_stack(u64 stack): the push faults when nothing is there, or when it is not
-        // a multiple of 16
+        // void fx_push_on_stack(u64 stack): the push faults when nothing is there, or when it is
+        // not a multiple of 16
         \\FX_FUNCTION fx_push_on_stack
         \\  mov x2, sp
         \\  mov sp, x0

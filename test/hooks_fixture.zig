@@ -25,8 +25,8 @@ export fn fh_fault_in_handler() i32 {
     return 0;
 }
 
-/// Faults `count` times, each time with an instruction that a hook can skip: of 2 bytes on x86-64, of
-/// 4 on arm64.
+/// Faults `count` times, each time with an instruction that a hook can skip: of 2 bytes on x86-64,
+/// of 4 on arm64.
 export fn fh_fault_often(count: u32) void {
     for (0..count) |_| machine.load(0);
 }

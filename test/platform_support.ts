@@ -2,8 +2,8 @@
  * What tests do differently on other processors and under emulators.
  *
  * A platform runner sets FAULTLINE_BUILD to the folder of the platform's fixtures, and where an
- * emulator runs the runtime, FAULTLINE_RUNTIME to a program that starts it so: the children of tests
- * are started by it.
+ * emulator runs the runtime, FAULTLINE_RUNTIME to a program that starts it so: the children of
+ * tests are started by it.
  *
  * @module
  */

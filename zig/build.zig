@@ -3,6 +3,9 @@
 //!     zig build              libraries and fixtures into the prefix
 //!     zig build abi          prints lib/abi.ts
 //!     zig build test         Zig's own tests
+//!
+//! `-Dtarget=linux-arm64` makes the fixtures and tests of another platform than linux-x64; `-fqemu`
+//! then runs the tests.
 
 const std = @import("std");
 
@@ -30,8 +33,8 @@ pub fn build(b: *std.Build) void {
         addLibrary(b, platform, .{ .name = "faultline", .source = "root.zig" });
         addLibrary(b, platform, .{ .name = "faultline_symbols", .source = "symbols.zig" });
     }
-    const wanted = b.option([]const u8, "target", "Platform of the fixtures and of Zig's tests") orelse
-        platforms[0].name;
+    const what = "Platform of the fixtures and of Zig's own tests";
+    const wanted = b.option([]const u8, "target", what) orelse platforms[0].name;
     const platform = for (platforms) |platform| {
         if (std.mem.eql(u8, platform.name, wanted)) break platform;
     } else std.process.fatal("no platform is called {s}", .{wanted});

@@ -25,15 +25,16 @@ function testCommand(runtime, tools, file, junit) {
 }
 
 /** One file under one runtime. A process that died or counted nothing is one failed test. */
-async function runFile(report, runtime, tools, file) {
-  const junit = join(buildFolder, "junit", `${basename(file, ".ts")}.${runtime}.xml`);
+async function runFile(report, runtime, tools, file, { name: platform, env, timeoutMs }) {
+  const own = platform === undefined ? runtime : `${platform}.${runtime}`;
+  const junit = join(buildFolder, "junit", `${basename(file, ".ts")}.${own}.xml`);
   rmSync(junit, { force: true });
   const result = await run(testCommand(runtime, tools, file, junit), {
     cwd: root,
-    env: runtimeEnvironment,
-    timeoutMs: fileTimeoutMs,
+    env: { ...runtimeEnvironment, ...env?.(runtime) },
+    timeoutMs: timeoutMs ?? fileTimeoutMs,
   });
-  const name = `${file} under ${runtime}`;
+  const name = `${file} under ${runtime}${platform === undefined ? "" : ` on ${platform}`}`;
   const output = `${result.stdout}\n${result.stderr}`;
   const counts = existsSync(junit)
     ? junitCounts(readFileSync(junit, "utf8"))
@@ -52,11 +53,19 @@ async function runFile(report, runtime, tools, file) {
   }
 }
 
-/** Runs `files` under Bun and Deno. */
-export async function runSuite(report, tools, files) {
+/**
+ * Runs `files` under Bun and Deno.
+ *
+ * Another platform than this machine's has a name, the `runtimes` that it has, the environment of
+ * each (`env(runtime)`: FAULTLINE_BUILD, and FAULTLINE_RUNTIME for children where an emulator runs
+ * it), and a time limit of its own for a file. `tools` then has what starts its runtimes.
+ */
+export async function runSuite(report, tools, files, platform = {}) {
   mkdirSync(join(buildFolder, "junit"), { recursive: true });
   const tasks = files.flatMap((file) =>
-    ["bun", "deno"].map((runtime) => () => runFile(report, runtime, tools, file))
+    (platform.runtimes ?? ["bun", "deno"]).map((runtime) => () =>
+      runFile(report, runtime, tools, file, platform)
+    )
   );
   await runAll(tasks, width);
 }

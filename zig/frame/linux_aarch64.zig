@@ -257,7 +257,7 @@ pub const Frame = extern struct {
             }
             if (keep) {
                 const bytes = frame.records();
-                if (kept != at) std.mem.copyForwards(u8, bytes[kept..][0..size], bytes[at..][0..size]);
+                std.mem.copyForwards(u8, bytes[kept..][0..size], bytes[at..][0..size]);
                 kept += size;
             }
             at += size;
@@ -347,7 +347,8 @@ pub const Frame = extern struct {
     }
 
     fn writeRecord(own: []u8, wanted: []const u8, fixed: usize) bool {
-        if (wanted.len != own.len or !std.mem.eql(u8, own[0..fixed], wanted[0..fixed])) return false;
+        if (wanted.len != own.len) return false;
+        if (!std.mem.eql(u8, own[0..fixed], wanted[0..fixed])) return false;
         @memcpy(own[fixed..], wanted[fixed..]);
         return true;
     }

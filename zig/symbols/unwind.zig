@@ -100,7 +100,8 @@ const Unwinder = struct {
             const before = unwinder.registers[cfi.stack_pointer];
             step = unwinder.next(rules, unwinder.count == 1) orelse return false;
             const after = unwinder.registers[cfi.stack_pointer];
-            if (after >= unwinder.guard or unwinder.registers[cfi.instruction_pointer] == 0) return true;
+            const caller = unwinder.registers[cfi.instruction_pointer];
+            if (after >= unwinder.guard or caller == 0) return true;
             if (after <= before and !step.exact) {
                 // Only a function that calls none may have no frame, where calls push nothing.
                 if (after < before or calls_push or unwinder.count > 1) return false;

@@ -46,7 +46,8 @@ pub fn pkruOffset() u32 {
 pub fn shadowStackEnabled() bool {
     const pr_get_shadow_stack_status = 74;
     var status: u64 = 0;
-    const result = linux.syscall5(.prctl, pr_get_shadow_stack_status, @intFromPtr(&status), 0, 0, 0);
+    const operation = pr_get_shadow_stack_status;
+    const result = linux.syscall5(.prctl, operation, @intFromPtr(&status), 0, 0, 0);
     return linux.errno(result) == .SUCCESS and status & 1 != 0;
 }
 

@@ -1,5 +1,5 @@
-//! What the CPU has, as CPUID tells on x86-64 (Intel SDM volume 2, CPUID), and what the kernel makes
-//! of it.
+//! What the CPU has, as CPUID tells on x86-64 (Intel SDM volume 2, CPUID), and what the kernel
+//! makes of it.
 
 const linux = @import("std").os.linux;
 
