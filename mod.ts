@@ -34,18 +34,20 @@ export type {
   ForeignStatic,
   ForeignSymbols,
 } from "./lib/foreign.ts";
+export type { HookAction, HookAnswer, HookFilter } from "./lib/hook_request.ts";
+export { addHook, type Hook } from "./lib/hooks.ts";
+export type { LiveException, ThreadState } from "./lib/live_exception.ts";
 export { install, reinstall, type SignalOwner, type Status, status } from "./lib/handlers.ts";
 export { HardwareException } from "./lib/hardware_exception.ts";
 export {
   addressOf,
   isReadable,
   mappingOf,
-  type MemoryRange,
   protect,
-  type Protection,
   readMemory,
   writeMemory,
 } from "./lib/memory.ts";
+export type { MemoryRange, Protection } from "./lib/memory_range.ts";
 export type { LoadedModule } from "./lib/module_list.ts";
 export type {
   NativeArgument,

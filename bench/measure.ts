@@ -54,10 +54,10 @@ export function plainLibrary<const K extends string>(
 }
 
 /** Where `npm test` and `zig build` put what they build. */
-export function fixturePath(): string {
+export function fixturePath(name: string = "fixture"): string {
   const folder = process.env["FAULTLINE_BUILD"] ??
     new URL("../.build/out", import.meta.url).pathname;
-  return `${folder}/fixture/fixture.so`;
+  return `${folder}/fixture/${name}.so`;
 }
 
 let serial = 0;

@@ -98,6 +98,24 @@ export const mappingLayout = {
   path: { offset: 32, byteLength: 4096, type: "bytes" },
 } as const;
 
+/** Layout of `abi.HookRequest`, in bytes. */
+export const hookRequestLayout = {
+  byteLength: 400,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  kind: { offset: 4, byteLength: 4, type: "u32" },
+  signals: { offset: 8, byteLength: 4, type: "u32" },
+  this_thread: { offset: 12, byteLength: 4, type: "u32" },
+  range_start: { offset: 16, byteLength: 8, type: "u64" },
+  range_length: { offset: 24, byteLength: 8, type: "u64" },
+  function: { offset: 32, byteLength: 8, type: "u64" },
+  data: { offset: 40, byteLength: 8, type: "u64" },
+  value: { offset: 48, byteLength: 8, type: "u64" },
+  fill: { offset: 56, byteLength: 8, type: "u64" },
+  fill_length: { offset: 64, byteLength: 8, type: "u64" },
+  register_mask: { offset: 72, byteLength: 8, type: "u64" },
+  registers: { offset: 80, byteLength: 320, type: "bytes" },
+} as const;
+
 /** Values of `abi.Access`. */
 export const access = {
   unknown: 0,
@@ -113,6 +131,7 @@ export const pending = {
   closed: 2,
   thrown: 3,
   foreign: 4,
+  hooked: 5,
 } as const;
 
 /** Values of `abi.Status`. */
@@ -163,6 +182,61 @@ export const protectionBits = {
   execute: 4,
 } as const;
 
+/** Values of `abi.HookKind`. */
+export const hookKind = {
+  javascript: 0,
+  next: 1,
+  throw: 2,
+  die: 3,
+  skip_instruction: 4,
+  set_registers: 5,
+  protect: 6,
+  map: 7,
+  call: 8,
+  lost_page: 9,
+  track_writes: 10,
+} as const;
+
+/** Values of `abi.HooksSkipped`. */
+export const hooksSkipped = {
+  none: 0,
+  unguarded: 1,
+  stack: 2,
+  stack_full: 3,
+  shadow_stack: 4,
+  depth: 5,
+  no_progress: 6,
+  other_thread: 7,
+  no_room: 8,
+  running: 9,
+} as const;
+
+/** Values of `abi.HookAnswer`. */
+export const hookAnswer = {
+  next: 0,
+  handled: 1,
+  thrown: 2,
+} as const;
+
+/** Values of `abi.StatePart`. */
+export const statePart = {
+  floating_point: 1,
+  vector: 2,
+  single_step: 3,
+} as const;
+
+/** Values of `abi.PageState`. */
+export const pageState = {
+  clean: 0,
+  written: 1,
+  arming: 2,
+  replacing: 3,
+  lost_end: 4,
+  lost_error: 5,
+  lost_memory: 6,
+  lost_memory_early: 7,
+} as const;
+
 /** Bits of an exception's flags. */
 export const exceptionFlags = {
   has_address: 1,
@@ -205,7 +279,7 @@ export const portableRegisters = {
 /** Signatures of the exported functions. */
 export const symbols = {
   fl_abi_hash: { parameters: [], result: "u64" },
-  fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_attach: { parameters: ["buffer", "u32", "u32"], result: "i32" },
   fl_thread_id: { parameters: [], result: "u32" },
   fl_give_chunk: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
   fl_install: { parameters: ["u32"], result: "i32" },
@@ -240,6 +314,12 @@ export const symbols = {
   fl_mappings_around: { parameters: ["u64", "buffer", "u32"], result: "i32" },
   fl_read_available: { parameters: ["u64", "buffer", "u32"], result: "i32" },
   fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
+  fl_hook_add: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
+  fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
+  fl_hook_hits: { parameters: ["u32", "u64"], result: "u64" },
+  fl_state_read: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
+  fl_state_set_registers: { parameters: ["f64", "u64", "buffer"], result: "i32" },
+  fl_state_write: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
   fl_self_test: { parameters: ["u32"], result: "i32" },
 } as const;
 
@@ -247,4 +327,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0xaf981a80fe342755n;
+export const abiHash = 0xc143bb8f777e1891n;

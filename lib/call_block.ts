@@ -17,7 +17,9 @@ import { type OnCaught, prepareReads, readString } from "./guarded_read.ts";
 import { exactResult, finishResult } from "./guarded_result.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { keep, keptCount, keptSince, letGo } from "./kept.ts";
+import { machine } from "./machine.ts";
 import { checkStatus, type Native, type RecordViews, recordViews } from "./native.ts";
+import { blockBegins, blockEnds } from "./running_hooks.ts";
 import { isCallback } from "./callback_brand.ts";
 import type { ParameterCodec, PointerConversions } from "./native_type.ts";
 
@@ -34,8 +36,7 @@ const pendingIndex = threadRecordLayout.pending.offset / 4;
 const exceptionMaxIndex = threadRecordLayout.exception_size_max.offset / 4;
 /** As `Slot.propagate_bit` of the trampoline. */
 const propagateBit = 0x8000_0000;
-const integerRegisters = 6;
-const floatRegisters = 8;
+const { integerRegisters, floatRegisters } = machine;
 
 /** One call: its memory, and what must stay alive while it runs. */
 interface Block {
@@ -166,6 +167,7 @@ export function blockFunction(
   const makeBlock = prepare(signature, target, context);
   const take = makeTake(signature, ready, caught);
   const { record, functions } = ready;
+  const names = Object.freeze({ library: signature.library, symbol: signature.symbol });
   let refused: Refusal | null = null;
   let running = 0;
   const call = (...values: unknown[]): unknown => {
@@ -173,12 +175,14 @@ export function blockFunction(
     const block = makeBlock(values);
     keep(block);
     running++;
+    blockBegins(names);
     try {
       functions.fl_call_block!(block.bytes);
       checkBlock(block, signature);
       if (record.u32[pendingIndex] !== 0) throw new HardwareException(take());
       return readResult(signature, record, context);
     } finally {
+      blockEnds();
       running--;
       letGo(keptCount() - 1);
     }
@@ -211,6 +215,7 @@ async function runElsewhere(
   functions.fl_block_close!(handle, block.bytes, chunk, chunk.byteLength);
   checkBlock(block, signature);
   const state = block.view.getUint32(threadRecordLayout.pending.offset, true);
+  // JavaScript hooks do not run on other threads, so that it cannot be `hooked`.
   if (state === pending.exception) {
     const { library, symbol } = signature;
     const call = Object.freeze({ library, symbol });

@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { machine, nativePlatforms } from "./machine.ts";
 
 /** One ability, and why it is missing. */
 export interface Capability {
@@ -12,7 +13,10 @@ export interface Capability {
   readonly reason: string | null;
 }
 
-/** The names of all abilities. */
+/**
+ * The names of all abilities. `integerDivision` is that an integer division by zero is an
+ * exception: on arm64 it gives 0.
+ */
 export type CapabilityName =
   | "catch"
   | "javascriptHooks"
@@ -24,9 +28,17 @@ export type CapabilityName =
   | "fpTraps"
   | "isolation"
   | "minidump"
-  | "symbols";
+  | "symbols"
+  | "integerDivision";
 
-const built: ReadonlySet<CapabilityName> = new Set(["catch", "stackOverflow", "symbols"]);
+const built: ReadonlySet<CapabilityName> = new Set([
+  "catch",
+  "javascriptHooks",
+  "nativeHooks",
+  "stackOverflow",
+  "symbols",
+  "integerDivision",
+]);
 const names: readonly CapabilityName[] = [
   "catch",
   "javascriptHooks",
@@ -39,6 +51,7 @@ const names: readonly CapabilityName[] = [
   "isolation",
   "minidump",
   "symbols",
+  "integerDivision",
 ];
 
 function capability(name: CapabilityName): Capability {
@@ -46,8 +59,14 @@ function capability(name: CapabilityName): Capability {
   if (!built.has(name)) {
     return { available: false, reason: "this version of Faultline does not have it" };
   }
-  if (platform !== "linux-x64") {
+  if (!nativePlatforms.includes(platform)) {
     return { available: false, reason: `there is no native library for ${platform} yet` };
+  }
+  if (name === "integerDivision" && !machine.divisionTraps) {
+    return {
+      available: false,
+      reason: "an integer division by zero gives 0 on arm64, and no trap",
+    };
   }
   return { available: true, reason: null };
 }

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { exceptionFlags, exceptionLayout, machineRegisters, portableRegisters } from "./abi.ts";
+import { exceptionFlags, hooksSkipped } from "./abi.ts";
 import { explain, type MappingsAround } from "./explanation.ts";
+import { exceptionLayout, machine, portableNames, registerOffsets } from "./machine.ts";
 import { decodeSiginfo, type SiginfoFields } from "./siginfo.ts";
 import {
   codeName,
@@ -67,8 +68,9 @@ export interface ExceptionInfo {
    */
   readonly explanation: string;
   /**
-   * The instruction at `instructionPointer`, read at first use: up to 15 bytes, the most that one
-   * can have. null when they cannot be read. `text` needs the optional package iced-x86.
+   * The instruction at `instructionPointer`, read at first use: up to 15 bytes on x64, the most
+   * that one can have, and 4 on arm64. null when they cannot be read. `text` needs the optional
+   * package iced-x86, and is null on arm64.
    */
   readonly instruction: FaultingInstruction | null;
   readonly instructionPointer: bigint;
@@ -159,7 +161,7 @@ export class ExceptionReader {
   readonly #chunk: DataView;
   readonly #offset: number;
 
-  constructor({ chunk, offset }: ExceptionBytes) {
+  constructor({ chunk, offset }: Pick<ExceptionBytes, "chunk" | "offset">) {
     this.#chunk = chunk;
     this.#offset = offset;
   }
@@ -200,13 +202,16 @@ export class ExceptionReader {
     return new Uint8Array(buffer, byteOffset + this.#offset + start, byteLength).slice();
   }
 
-  register(name: keyof typeof machineRegisters): bigint {
-    const at = exceptionLayout.context.offset + machineRegisters[name];
-    return this.#chunk.getBigUint64(this.#offset + at, true);
+  /** A register at its offset in the machine context. */
+  registerAt(offset: number): bigint {
+    const at = this.#offset + exceptionLayout.context.offset + offset;
+    return this.#chunk.getBigUint64(at, true);
   }
 }
 
 type NarrowField =
+  | "slot"
+  | "hooks_skipped"
   | "signal"
   | "flags"
   | "access"
@@ -231,6 +236,18 @@ export function copyException(bytes: ExceptionBytes): ExceptionBytes {
   const copy = reader.copy(0, reader.u32("size"));
   return { chunk: new DataView(copy.buffer), offset: 0, call: bytes.call };
 }
+
+const skippedReasons: Readonly<Record<number, string>> = {
+  [hooksSkipped.unguarded]: "no guarded call was running where it happened",
+  [hooksSkipped.stack]: "the stack pointer was not in the thread's own stack",
+  [hooksSkipped.stack_full]: "the stack had no room left for a hook",
+  [hooksSkipped.shadow_stack]: "the thread has a shadow stack",
+  [hooksSkipped.depth]: "hooks ran inside hooks 8 deep already",
+  [hooksSkipped.no_progress]: 'it was answered "handled" 1,000 times and nothing changed',
+  [hooksSkipped.other_thread]: "it happened on another thread than the one that added the hook",
+  [hooksSkipped.no_room]: "the handler had no memory left for exceptions",
+  [hooksSkipped.running]: "the hook was running when it happened",
+};
 
 const accessNames: readonly ExceptionInfo["access"][] = [null, "read", "write", "execute"];
 
@@ -266,11 +283,11 @@ export function typeOf(reader: ExceptionReader): ExceptionType {
 
 function readRegisters(reader: ExceptionReader): Readonly<Registers> {
   const registers: Record<string, bigint> = {};
-  for (const [name, machine] of Object.entries(portableRegisters)) {
-    registers[name] = reader.register(machine);
+  for (const [name, machineName] of Object.entries(portableNames)) {
+    registers[name] = reader.registerAt(registerOffsets[machineName]!);
   }
-  for (const name of Object.keys(machineRegisters) as (keyof typeof machineRegisters)[]) {
-    registers[name] = reader.register(name);
+  for (const [name, offset] of Object.entries(registerOffsets)) {
+    registers[name] = reader.registerAt(offset);
   }
   return Object.freeze(registers) as unknown as Readonly<Registers>;
 }
@@ -297,9 +314,6 @@ export function withBacktrace(
     Object.defineProperty(info, "backtrace", { value: backtrace }),
   ) as ExceptionInfo;
 }
-
-/** The longest instruction of x86-64. */
-const instructionMax = 15;
 
 /** The value of `compute`, which runs at the first call. */
 function once<T>(compute: () => T): () => T {
@@ -348,7 +362,7 @@ function readInstruction(
   details: ExceptionDetails,
 ): FaultingInstruction | null {
   const address = reader.u64("instruction_pointer");
-  const bytes = details.readAvailable(address, instructionMax);
+  const bytes = details.readAvailable(address, machine.instructionLength);
   if (bytes.byteLength === 0) return null;
   return Object.freeze(
     lazily({ bytes }, { text: () => details.instructionText(bytes, address) }),
@@ -433,7 +447,7 @@ export function decodeException(bytes: ExceptionBytes, details: ExceptionDetails
     threadId: reader.u32("thread_id"),
     call: Object.freeze({ library: bytes.call.library, symbol: bytes.call.symbol }),
     ...fields,
-    hooksSkipped: null,
+    hooksSkipped: skippedReasons[reader.u32("hooks_skipped")] ?? null,
     siginfo,
     context: readContext(reader),
   };

@@ -8,7 +8,12 @@
 export class FaultlineError extends Error {
   override readonly name = "FaultlineError";
   /** What went wrong, as a constant. */
-  readonly code: "LIBRARY_NOT_FOUND" | "SYMBOL_NOT_FOUND" | "CLOSED" | "LIBRARY_POISONED";
+  readonly code:
+    | "LIBRARY_NOT_FOUND"
+    | "SYMBOL_NOT_FOUND"
+    | "CLOSED"
+    | "LIBRARY_POISONED"
+    | "NOT_SUPPORTED";
 
   constructor(code: FaultlineError["code"], message: string, options?: ErrorOptions) {
     super(message, options);

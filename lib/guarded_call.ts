@@ -137,11 +137,12 @@ export function makeTake(
   return () => {
     const state = record.u32[pendingIndex];
     record.u32[pendingIndex] = pending.none;
-    if (state === pending.exception) {
-      const { chunk, offset } = takeException(native);
+    if (state === pending.exception || state === pending.hooked) {
+      const { chunk, offset } = takeException(native, state === pending.hooked);
       const bytes = { chunk, offset, call };
       const error = caught(bytes);
-      // What a callback threw came first, whatever the native code ran into after it.
+      // What a callback threw came first, whatever the native code ran into after it. What a hook
+      // threw is why the call ended.
       if (hasThrown(record)) throw takeThrown(record);
       if (error !== null) throw error;
       return bytes;

@@ -13,6 +13,7 @@ import { FaultlineError } from "./faultline_error.ts";
 import { type GuardedFunction, guardedFunction, type GuardedSignature } from "./guarded_call.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { checkStatus, type Native, native } from "./native.ts";
+import { nameSlot } from "./running_hooks.ts";
 import type { CFunction } from "./runtime/types.ts";
 import { pointerConversions } from "./pointers.ts";
 import type { BoundThunks, ThunkBinding } from "./runtime/types.ts";
@@ -113,7 +114,7 @@ class FunctionSet implements GuardedFunctions {
       const wrapper: GuardedFunction = slot === null
         ? make(signature, block, ready, pointers, onCaught)
         : guardedFunction(signature, bound.shift()!, ready, pointers, onCaught);
-      this.#keep(wrapper, slot, signature.symbol);
+      this.#keep(wrapper, slot, signature);
     });
     this.functions = this.#wrappers.map(({ call }) => call);
   }
@@ -174,10 +175,12 @@ class FunctionSet implements GuardedFunctions {
     return runtime.bindThunks(path, thunks);
   }
 
-  #keep(wrapper: GuardedFunction, slot: number | null, name: string): void {
-    Object.defineProperty(wrapper.call, "name", { value: name, configurable: true });
+  #keep(wrapper: GuardedFunction, slot: number | null, signature: GuardedSignature): void {
+    const { library, symbol } = signature;
+    Object.defineProperty(wrapper.call, "name", { value: symbol, configurable: true });
     this.#wrappers.push(wrapper);
     if (slot === null) return;
+    nameSlot(slot, Object.freeze({ library, symbol }));
     const token = {};
     collected.register(wrapper.call, { slot, gone: wrapper.gone }, token);
     this.#tokens.push(token);

@@ -9,7 +9,9 @@ import type { ExceptionBytes } from "./exception_info.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { checkStatus, type Native, takeException } from "./native.ts";
 import type { CFunction, CType } from "./runtime/types.ts";
+import { nameSlot } from "./running_hooks.ts";
 import { signalMask } from "./signal_table.ts";
+import { hasThrown, takeThrown } from "./thrown.ts";
 
 /**
  * Told of each exception before it is thrown; gives the error if it made one, which is then the one
@@ -65,6 +67,7 @@ function open({ runtime, functions, path }: Native): Readers {
       const index = functions.fl_slot_open!(addresses[at]!, mask, 0, 0, 0) as number;
       checkStatus(index, `Cannot guard ${name}() of ${path}`);
       slots.push(index);
+      nameSlot(index, Object.freeze({ library: "faultline", symbol: "a read of a result" }));
       const address = functions.fl_thunk_address!(index) as bigint;
       return { index, name: `fl_t${index}`, address, parameters, result: "void" as const };
     });
@@ -79,11 +82,14 @@ function open({ runtime, functions, path }: Native): Readers {
 
 function throwPending(native: Native, { library, symbol, caught }: ReadOrigin): void {
   const { record } = native;
-  if (record.u32[pendingIndex] === pending.none) return;
+  const state = record.u32[pendingIndex];
+  if (state === pending.none) return;
   record.u32[pendingIndex] = pending.none;
-  const { chunk, offset } = takeException(native);
+  const { chunk, offset } = takeException(native, state === pending.hooked);
   const bytes = { chunk, offset, call: Object.freeze({ library, symbol }) };
-  throw caught(bytes) ?? new HardwareException(bytes);
+  const error = caught(bytes);
+  if (hasThrown(record)) throw takeThrown(record);
+  throw error ?? new HardwareException(bytes);
 }
 
 /** Copies what fits of a string, and gives the length of all of it. */

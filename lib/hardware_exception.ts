@@ -30,6 +30,11 @@ export interface SyntheticException {
   readonly additional: unknown;
 }
 
+/** An exception of the hardware that a hook threw with something of its own. */
+export interface ThrownBytes extends ExceptionBytes {
+  readonly additional: unknown;
+}
+
 /**
  * Whether this engine asks for the message when it formats the stack, as V8 does. JavaScriptCore
  * takes it from the constructor, and from an own property when it sends an error to another thread.
@@ -69,7 +74,7 @@ export class HardwareException extends Error {
   #info: ExceptionInfo | undefined;
 
   /** Made by guarded calls and by `throwException`; not meant to be called. */
-  constructor(source: ExceptionBytes | SyntheticException) {
+  constructor(source: ExceptionBytes | ThrownBytes | SyntheticException) {
     super(messageIsLazy ? undefined : describeSource(source));
     this.#source = source;
     if (!messageIsLazy) showToPrinter(this);
@@ -95,7 +100,12 @@ export class HardwareException extends Error {
     if (this.#info === undefined) {
       const source = this.#source;
       // The chunk holds many exceptions: one that is looked at takes its own bytes, and lets go.
-      if (!("info" in source)) this.#source = copyException(source);
+      if (!("info" in source)) {
+        const copy = copyException(source);
+        this.#source = "additional" in source
+          ? { ...copy, additional: source.additional } as ThrownBytes
+          : copy;
+      }
       this.#info = "info" in source
         ? source.info
         : decodeException(this.#source as ExceptionBytes, details);
@@ -106,7 +116,7 @@ export class HardwareException extends Error {
   /** What `throwException` attached. */
   get additional(): unknown {
     const source = this.#source;
-    return "info" in source ? source.additional : undefined;
+    return "additional" in source ? source.additional : undefined;
   }
 
   /**

@@ -5,117 +5,25 @@
  * @module
  */
 import { getSystemErrorName } from "node:util";
-import { mappingLayout, protectionBits } from "./abi.ts";
+import { mappingLayout } from "./abi.ts";
 import { guardedFunction } from "./guarded_call.ts";
 import { pointerConversions } from "./pointers.ts";
 import { describeValue } from "./describe_value.ts";
+import {
+  bitsOf,
+  checkAddress,
+  checkProtection,
+  checkRange,
+  type MemoryRange,
+  type Protection,
+  protectionOf,
+  takeRange,
+} from "./memory_range.ts";
 import { checkStatus, native } from "./native.ts";
 import { type ParameterCodec, resultCodec } from "./native_type.ts";
+import { nameSlot } from "./running_hooks.ts";
 import type { CFunction, CType } from "./runtime/types.ts";
 import { signalMask } from "./signal_table.ts";
-
-/**
- * A range of this process's memory.
- *
- * @example Usage
- * ```ts
- * import { addressOf, type MemoryRange } from "faultline";
- *
- * const bytes = new Uint8Array(16);
- * const range: MemoryRange = { address: addressOf(bytes), byteLength: bytes.byteLength };
- * console.log(range.byteLength); // 16
- * ```
- */
-export interface MemoryRange {
-  /** The first byte's address, `0n` to `2n ** 64n - 1n`. */
-  readonly address: bigint;
-  /** A whole number of bytes, not negative. */
-  readonly byteLength: number;
-}
-
-/**
- * What may be done with a page: read, write, execute.
- *
- * @example Usage
- * ```ts
- * import type { Protection } from "faultline";
- *
- * const readOnly: Protection = "r--";
- * console.log(readOnly[1] === "w"); // false
- * ```
- */
-export type Protection = "---" | "r--" | "rw-" | "r-x" | "rwx";
-
-const { read, write, execute } = protectionBits;
-
-const bitsOf: Readonly<Record<Protection, number>> = {
-  "---": protectionBits.none,
-  "r--": read,
-  "rw-": read | write,
-  "r-x": read | execute,
-  "rwx": read | write | execute,
-};
-
-/** Kernels know "-w-", "--x" and "-wx" too. They get the name that has the missing read. */
-function protectionOf(bits: number): Protection {
-  if ((bits & execute) !== 0) return (bits & write) !== 0 ? "rwx" : "r-x";
-  if ((bits & write) !== 0) return "rw-";
-  return (bits & read) !== 0 ? "r--" : "---";
-}
-
-const addressEnd = 2n ** 64n;
-/** Below it no range that a number can measure reaches the end of the address space. */
-const addressSafe = addressEnd - 2n ** 53n;
-
-function checkAddress(what: string, address: unknown): asserts address is bigint {
-  if (typeof address !== "bigint") {
-    throw new TypeError(
-      `Cannot ${what} as its address must be a bigint: current value is ${describeValue(address)}`,
-    );
-  }
-  if (address < 0n || address >= addressEnd) {
-    throw new RangeError(
-      `Cannot ${what} as its address must be from 0n to 2n ** 64n - 1n: current value is ` +
-        `${address}n`,
-    );
-  }
-}
-
-function checkRange(what: string, address: unknown, byteLength: number): asserts address is bigint {
-  checkAddress(what, address);
-  if (address >= addressSafe && address + BigInt(byteLength) > addressEnd) {
-    throw new RangeError(
-      `Cannot ${what} as the range must end at 2 ** 64 or below: current value is ` +
-        `${byteLength} bytes from 0x${address.toString(16)}`,
-    );
-  }
-}
-
-/** The parts of a range, each looked at once. */
-function takeRange(what: string, range: unknown): MemoryRange {
-  if (typeof range !== "object" || range === null) {
-    throw new TypeError(
-      `Cannot ${what} as its range must be { address, byteLength }: current value is ` +
-        `${describeValue(range)}`,
-    );
-  }
-  const { address, byteLength } = range as { address?: unknown; byteLength?: unknown };
-  if (typeof byteLength !== "number") {
-    throw new TypeError(
-      `Cannot ${what} as its byteLength must be a number: current value is ${
-        describeValue(byteLength)
-      }`,
-    );
-  }
-  if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-    throw new RangeError(
-      `Cannot ${what} as its byteLength must be a whole number from 0 to 2 ** 53 - 1: current ` +
-        `value is ${byteLength}`,
-    );
-  }
-  checkRange(what, address, byteLength);
-  return { address, byteLength };
-}
 
 function checkAttached(what: string, name: string, { buffer }: ArrayBufferView): void {
   if (!(buffer instanceof ArrayBuffer) || !buffer.detached) return;
@@ -164,6 +72,7 @@ function openCopy(symbol: keyof typeof copySymbols): CFunction {
     0,
   ) as number;
   checkStatus(slot, `Cannot guard ${symbol}()`);
+  nameSlot(slot, Object.freeze({ library: "faultline", symbol }));
   const thunk = {
     index: slot,
     name: `fl_t${slot}`,
@@ -324,12 +233,7 @@ function systemError(syscall: string, errno: number, message: string): Error {
  */
 export function protect(range: MemoryRange, protection: Protection): Protection {
   const { address, byteLength } = takeRange("protect memory", range);
-  if (typeof protection !== "string" || !Object.hasOwn(bitsOf, protection)) {
-    throw new TypeError(
-      `Cannot protect memory as its protection must be one of ${Object.keys(bitsOf).join(", ")}: ` +
-        `current value is ${describeValue(protection)}`,
-    );
-  }
+  checkProtection("protect memory", protection);
   if (byteLength === 0) return mappingOf(address)?.protection ?? "---";
   const before = new Uint32Array(1);
   const { functions } = native();

@@ -4,8 +4,10 @@
  *
  * @module
  */
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { abiHash, nativeStatus, symbols, threadRecordLayout } from "./abi.ts";
+import { nativePlatforms } from "./machine.ts";
 import { bun } from "./runtime/bun.ts";
 import { deno } from "./runtime/deno.ts";
 import type { CSignature, NativeFunctions, Runtime } from "./runtime/types.ts";
@@ -33,11 +35,20 @@ export interface RecordViews {
   readonly f64: Float64Array;
 }
 
+/** Where an exception lies that hooks were asked about, and the call that it happened in. */
+export interface HookedBytes {
+  readonly chunk: DataView;
+  readonly offset: number;
+  readonly call: { readonly library: string; readonly symbol: string };
+}
+
 /** This thread's record. */
 export interface ThreadRecord extends RecordViews {
   /** Where the handler writes exceptions now; referenced here, so that it stays alive. */
   chunk: DataView;
-  /** What a callback threw, until a guarded call takes it. */
+  /** The exceptions that hooks look at now or looked at last, by how deep the hooks run. */
+  readonly hooked: HookedBytes[];
+  /** What a callback or a hook threw, until a guarded call takes it. */
   thrown: { readonly value: unknown } | null;
 }
 
@@ -76,7 +87,14 @@ export function nativePath(): string {
 }
 
 function nativeFile(name: string): string {
-  return fileURLToPath(new URL(`./native/linux-x64/${name}`, import.meta.url));
+  const folder = `${process.platform}-${process.arch}`;
+  if (!nativePlatforms.includes(folder)) {
+    throw new Error(
+      `Cannot use Faultline on ${folder} as there is no native library for it: ` +
+        `run the program on ${nativePlatforms.join(" or ")}`,
+    );
+  }
+  return fileURLToPath(new URL(`./native/${folder}/${name}`, import.meta.url));
 }
 
 /** Opens another of this package's native libraries, by its file's name. */
@@ -151,21 +169,32 @@ function replaceChunk(functions: NativeFunctions, record: ThreadRecord): void {
 /**
  * Takes the pending exception: where the handler wrote it. The bytes stay valid as long as the
  * chunk is referenced; a chunk without room for another exception is replaced, never written again.
+ *
+ * @param wasHooked Whether hooks were asked about it: other exceptions may have come since.
  */
 export function takeException(
-  { functions, record }: Native,
+  ready: Native,
+  wasHooked: boolean,
 ): { chunk: DataView; offset: number } {
-  const chunk = record.chunk;
+  const { record } = ready;
   const offset = record.u32[exceptionOffsetIndex]!;
+  if (wasHooked) return record.hooked[offset]!;
+  const chunk = record.chunk;
+  makeRoom(ready);
+  return { chunk, offset };
+}
+
+/** Replaces the chunk when it has no room for another exception. */
+export function makeRoom({ functions, record }: Native): void {
   const free = chunkLength - record.u32[chunkUsedIndex]!;
   if (free < record.u32[exceptionMaxIndex]!) replaceChunk(functions, record);
-  return { chunk, offset };
 }
 
 function createRecord(): ThreadRecord {
   // Shared memory never moves and is never detached: native code keeps its address.
   const buffer = new SharedArrayBuffer(threadRecordLayout.byteLength);
-  return { ...recordViews(buffer), chunk: new DataView(new ArrayBuffer(0)), thrown: null };
+  const chunk = new DataView(new ArrayBuffer(0));
+  return { ...recordViews(buffer), chunk, hooked: [], thrown: null };
 }
 
 /** Views over a record, which may be the head of a call block. */

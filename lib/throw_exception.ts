@@ -7,6 +7,7 @@ import process from "node:process";
 import { type ExceptionInfo, withBacktrace } from "./exception_info.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { currentThreadId } from "./native.ts";
+import { hookedException } from "./running_hooks.ts";
 import { zxType } from "./signal_table.ts";
 
 function userException(): ExceptionInfo {
@@ -47,7 +48,8 @@ function userException(): ExceptionInfo {
 }
 
 /**
- * Throws a "user" exception, which catches like one of the hardware. Also exported as `throw`.
+ * Throws a "user" exception, which catches like one of the hardware; inside a hook, the exception
+ * that the hook was asked about. Also exported as `throw`.
  *
  * hw-exception's `throw` returns false where nothing catches; this one never returns, as
  * JavaScript's own `throw` does not.
@@ -64,6 +66,8 @@ function userException(): ExceptionInfo {
  * ```
  */
 export function throwException(additional?: unknown): never {
+  const hooked = hookedException();
+  if (hooked !== null) throw new HardwareException({ ...hooked, additional });
   throw new HardwareException({
     info: userException(),
     message: "An exception was thrown by throwException()",

@@ -1,6 +1,7 @@
 /** The text of reports: its parts, its width, its colour, and the signature. */
 import { strict as assert } from "node:assert";
 import { readFileSync, renameSync } from "node:fs";
+import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { catchException, type CrashReport, HardwareException, throwException } from "../mod.ts";
@@ -12,7 +13,7 @@ const { path, library } = openReportFixture();
 const { symbols } = library;
 const fixture = openFixture().symbols;
 const source = fileURLToPath(new URL("./report_fixture.c", import.meta.url));
-const faultline = new URL("../lib/native/linux-x64/faultline.so", import.meta.url);
+const faultline = new URL(`../lib/native/linux-${process.arch}/faultline.so`, import.meta.url);
 const escape = String.fromCharCode(27);
 
 function faultInList(): CrashReport {

@@ -3,15 +3,121 @@
 //! and from the exported functions (`zig build abi`). Offsets and enum values are only appended.
 
 const std = @import("std");
+const frame = @import("frame.zig");
 const assert = std.debug.assert;
 
 /// What the faulting access did, as far as the CPU told the kernel.
 pub const Access = enum(u32) { unknown = 0, read = 1, write = 2, execute = 3 };
 
 /// What a wrapper finds in `ThreadRecord.pending` after a guarded call: that a hardware exception
-/// ended it, that its slot was closed, that a callback threw, or that a callback was reached from a
-/// thread that does not own it.
-pub const Pending = enum(u32) { none = 0, exception = 1, closed = 2, thrown = 3, foreign = 4 };
+/// ended it, that its slot was closed, that a callback threw, that a callback was reached from a
+/// thread that does not own it, or that an exception ended it that a JavaScript hook had seen.
+pub const Pending = enum(u32) {
+    none = 0,
+    exception = 1,
+    closed = 2,
+    thrown = 3,
+    foreign = 4,
+    /// `exception_offset` is then the depth of the hooks, under which JavaScript noted the bytes.
+    hooked = 5,
+};
+
+/// What a hook does.
+pub const HookKind = enum(u32) {
+    javascript = 0,
+    next = 1,
+    throw = 2,
+    die = 3,
+    skip_instruction = 4,
+    set_registers = 5,
+    protect = 6,
+    map = 7,
+    call = 8,
+    /// Replaces pages of a mapped file that are not there any more, and notes which.
+    lost_page = 9,
+    /// Notes the first write to each page.
+    track_writes = 10,
+};
+
+/// Why JavaScript hooks that would have been asked were not. The first reason counts.
+pub const HooksSkipped = enum(u32) {
+    none = 0,
+    /// No guarded call was running where the exception happened.
+    unguarded = 1,
+    /// The stack pointer was not in the thread's own stack.
+    stack = 2,
+    /// The stack had no room left for a hook.
+    stack_full = 3,
+    /// Shadow stacks are in use.
+    shadow_stack = 4,
+    /// Hooks ran inside hooks already.
+    depth = 5,
+    /// The same exception was answered "handled" over and over.
+    no_progress = 6,
+    /// It happened on another thread than the one that added the hook.
+    other_thread = 7,
+    /// The handler had no memory for the exception.
+    no_room = 8,
+    /// The hook was running.
+    running = 9,
+};
+
+/// What a JavaScript hook answers.
+pub const HookAnswer = enum(i32) { next = 0, handled = 1, thrown = 2 };
+
+/// Parts of a thread's state, besides the general registers, that a hook may read and write.
+pub const StatePart = enum(u32) { floating_point = 1, vector = 2, single_step = 3 };
+
+pub const hook_registers_max = 40;
+
+/// A hook to add.
+pub const HookRequest = extern struct {
+    size: u32,
+    kind: HookKind,
+    /// Signals that it is asked about, bit n-1 for signal n.
+    signals: u32,
+    /// 1 when it is asked about the adding thread's exceptions only.
+    this_thread: u32,
+    /// The memory that it is asked about; length 0 for any exception.
+    range_start: u64,
+    range_length: u64,
+    /// What to call: the JavaScript hooks' callback, or the function of a "call" action.
+    function: u64,
+    /// For "call" its argument; for pages the address of their states, one byte each.
+    data: u64,
+    /// Bytes to skip, or the bits of a protection.
+    value: u64,
+    /// What "map" fills the page with: address and length. Copied.
+    fill: u64,
+    fill_length: u64,
+    /// Which of `registers` "set-registers" sets, by their order in the machine context.
+    register_mask: u64,
+    registers: [hook_registers_max * 8]u8,
+
+    comptime {
+        assert(@offsetOf(HookRequest, "range_start") == 16);
+        assert(@sizeOf(HookRequest) == 80 + hook_registers_max * 8);
+    }
+};
+
+/// What `lost_page` and `track_writes` note about a page.
+pub const PageState = enum(u8) {
+    /// Whole, or protected.
+    clean = 0,
+    /// Written since the last look.
+    written = 1,
+    /// Being protected again.
+    arming = 2,
+    /// Being replaced.
+    replacing = 3,
+    /// Replaced after BUS_ADRERR: past the end of the file.
+    lost_end = 4,
+    /// Replaced after BUS_OBJERR: an input or output error.
+    lost_error = 5,
+    /// Replaced after BUS_MCEERR_AR and BUS_MCEERR_AO: the memory failed.
+    lost_memory = 6,
+    lost_memory_early = 7,
+};
 
 /// Results of the exported functions that can fail. Negative, so that counts and indices stay free.
 pub const Status = enum(i32) {
@@ -71,53 +177,56 @@ pub const frames_max = 64;
 pub const stack_copy_max = 12 * 1024;
 /// Standard-form XSAVE with AMX tiles takes 11,008 bytes.
 pub const extended_max = 12 * 1024;
-pub const context_size = 304;
 pub const siginfo_size = 128;
 
 /// One exception as the handler saw it: this head, then a tail of `extended_length` bytes of
 /// extended processor state, `frame_count` return addresses and `stack_length` bytes of stack.
-pub const Exception = extern struct {
-    /// Bytes in use from the start of this struct, tail included.
-    size: u32,
-    signal: u32,
-    /// `si_code`; positive when the kernel raised it.
-    code: i32,
-    flags: ExceptionFlags,
-    access: Access,
-    /// Index of the slot whose call was running.
-    slot: u32,
-    process_id: u32,
-    thread_id: u32,
-    /// Why JavaScript hooks did not run; 0 when none was registered or all ran.
-    hooks_skipped: u32,
-    extended_length: u32,
-    frame_count: u32,
-    stack_length: u32,
-    address: u64,
-    instruction_pointer: u64,
-    stack_pointer: u64,
-    /// Bounds of the thread's stack and the size of its guard, noted at attach; 0 when unknown.
-    stack_low: u64,
-    stack_high: u64,
-    stack_guard: u64,
-    /// Address of the recovery frame: the end of the guarded call's part of the stack.
-    recovery_point: u64,
-    /// Where the copied stack bytes were.
-    stack_address: u64,
-    siginfo: [siginfo_size]u8,
-    /// The kernel's `struct ucontext`, without the extended state that it points to.
-    context: [context_size]u8,
-    /// Where in the extended state bytes were left out that are all zero, and how many.
-    extended_gap_at: u32,
-    extended_gap: u32,
+pub const Exception = ExceptionOf(frame.machine.context_size);
 
-    comptime {
-        assert(@sizeOf(Exception) == 552);
-        assert(@offsetOf(Exception, "address") == 48);
-        assert(@offsetOf(Exception, "siginfo") == 112);
-        assert(@offsetOf(Exception, "context") == 240);
-    }
-};
+/// The head as an architecture has it: only the context differs, so it comes last.
+pub fn ExceptionOf(comptime context_size: u32) type {
+    return extern struct {
+        /// Bytes in use from the start of this struct, tail included.
+        size: u32,
+        signal: u32,
+        /// `si_code`; positive when the kernel raised it.
+        code: i32,
+        flags: ExceptionFlags,
+        access: Access,
+        /// Index of the slot whose call was running.
+        slot: u32,
+        process_id: u32,
+        thread_id: u32,
+        hooks_skipped: HooksSkipped,
+        extended_length: u32,
+        frame_count: u32,
+        stack_length: u32,
+        address: u64,
+        instruction_pointer: u64,
+        stack_pointer: u64,
+        /// Bounds of the thread's stack and the size of its guard, noted at attach; 0 when unknown.
+        stack_low: u64,
+        stack_high: u64,
+        stack_guard: u64,
+        /// Address of the recovery frame: the end of the guarded call's part of the stack.
+        recovery_point: u64,
+        /// Where the copied stack bytes were.
+        stack_address: u64,
+        siginfo: [siginfo_size]u8,
+        /// Where in the extended state bytes were left out that are all zero, and how many.
+        extended_gap_at: u32,
+        extended_gap: u32,
+        /// The kernel's `struct ucontext`, without the extended state that it points to.
+        context: [context_size]u8,
+
+        comptime {
+            assert(@sizeOf(@This()) == 248 + context_size);
+            assert(@offsetOf(@This(), "address") == 48);
+            assert(@offsetOf(@This(), "siginfo") == 112);
+            assert(@offsetOf(@This(), "context") == 248);
+        }
+    };
+}
 
 pub const exception_max = @sizeOf(Exception) + extended_max + frames_max * 8 + stack_copy_max;
 
@@ -129,9 +238,9 @@ pub const exception_max = @sizeOf(Exception) + extended_max + frames_max * 8 + s
 pub const ThreadRecord = extern struct {
     size: u32,
     pending: Pending,
-    /// rax of the call that returned last.
+    /// rax or x0 of the call that returned last.
     result: u64,
-    /// xmm0 of the call that returned last, low 64 bits.
+    /// xmm0 or v0 of the call that returned last, low 64 bits.
     result_float: u64,
     /// Address of the chunk; 0 before the first.
     chunk: u64,
@@ -168,7 +277,8 @@ pub const CallBlock = extern struct {
     /// Bytes of stack arguments, a multiple of 16, also in `stack_bytes`.
     slot_stack_bytes: u32,
     slot_state: u32,
-    integers: [6]u64,
+    /// As many as an architecture passes in registers: 6 on x86-64, 8 on arm64.
+    integers: [8]u64,
     floats: [8]f64,
     /// Address of the stack arguments; 0 when there are none.
     stack: u64,
@@ -182,9 +292,9 @@ pub const CallBlock = extern struct {
     comptime {
         assert(@offsetOf(CallBlock, "entry") == 64);
         assert(@offsetOf(CallBlock, "integers") == 96);
-        assert(@offsetOf(CallBlock, "floats") == 144);
-        assert(@offsetOf(CallBlock, "stack") == 208);
-        assert(@sizeOf(CallBlock) == 232);
+        assert(@offsetOf(CallBlock, "floats") == 160);
+        assert(@offsetOf(CallBlock, "stack") == 224);
+        assert(@sizeOf(CallBlock) == 248);
     }
 };
 
@@ -238,14 +348,15 @@ pub const Mapping = extern struct {
     }
 };
 
-/// The structs and enums that TypeScript gets, by the name it gets them under.
+/// The structs and enums that TypeScript gets, by the name it gets them under; `Exception` besides,
+/// as every architecture has it.
 pub const structs = .{
-    .{ "exceptionLayout", Exception },
     .{ "threadRecordLayout", ThreadRecord },
     .{ "callBlockLayout", CallBlock },
     .{ "signalStatusLayout", SignalStatus },
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
+    .{ "hookRequestLayout", HookRequest },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -254,4 +365,9 @@ pub const enums = .{
     .{ "signalOwner", Owner },
     .{ "selfTestKind", SelfTest },
     .{ "protectionBits", ProtectionBits },
+    .{ "hookKind", HookKind },
+    .{ "hooksSkipped", HooksSkipped },
+    .{ "hookAnswer", HookAnswer },
+    .{ "statePart", StatePart },
+    .{ "pageState", PageState },
 };

@@ -11,8 +11,10 @@ const attach = @import("outside/attach.zig");
 const barriers = @import("outside/barriers.zig");
 const blocks = @import("outside/blocks.zig");
 const calls = @import("outside/calls.zig");
+const hooks = @import("outside/hooks.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
+const live = @import("outside/live.zig");
 const memory = @import("outside/memory.zig");
 const pool = @import("outside/pool.zig");
 const self_test = @import("outside/self_test.zig");
@@ -318,6 +320,58 @@ pub export fn fl_suspects(
     return @intCast(suspects.name(known, names[0..byte_length]));
 }
 
+/// Adds a hook in front of all others: its index, or a negative status. `id` gets what tells it
+/// from others that had the same index.
+pub export fn fl_hook_add(request: *const abi.HookRequest, byte_length: u32, id: *u64) i32 {
+    if (byte_length < @sizeOf(abi.HookRequest)) return number(.invalid_argument);
+    if (@intFromPtr(request) % 8 != 0 or @intFromPtr(id) % 8 != 0) return number(.invalid_argument);
+    if (std.enums.fromInt(abi.HookKind, @backingInt(request.kind)) == null) {
+        return number(.invalid_argument);
+    }
+    if (request.signals == 0 or request.signals & ~signals.mask_all != 0) {
+        return number(.invalid_argument);
+    }
+    if (request.range_length != 0 and
+        request.range_start +% (request.range_length - 1) < request.range_start)
+    {
+        return number(.invalid_argument);
+    }
+    return hooks.add(request, id);
+}
+
+/// Takes a hook away: 1, or 0 when it was gone. `hits` gets how often it was asked.
+pub export fn fl_hook_remove(index: u32, id: u64, hits: *u64) i32 {
+    return hooks.remove(index, id, hits);
+}
+
+/// How often a hook was asked.
+pub export fn fl_hook_hits(index: u32, id: u64) u64 {
+    return hooks.hits(index, id);
+}
+
+/// Copies a part (abi.StatePart) of the state of the thread that the running hook interrupted: how
+/// many bytes the part has. `place` is what the hook was called with.
+pub export fn fl_state_read(place: f64, part: u32, into: *anyopaque, byte_length: u32) i32 {
+    const known = std.enums.fromInt(abi.StatePart, part) orelse return number(.invalid_argument);
+    const bytes: [*]u8 = @ptrCast(into);
+    return live.read(@intFromFloat(place), known, bytes[0..byte_length]);
+}
+
+/// Sets the general registers whose bits are set in `mask`, by their order in the machine context.
+/// `words` has room for all.
+pub export fn fl_state_set_registers(place: f64, mask: u64, words: *const anyopaque) i32 {
+    if (@intFromPtr(words) % 8 != 0) return number(.invalid_argument);
+    const values: [*]const u64 = @ptrCast(@alignCast(words));
+    return number(live.setRegisters(@intFromFloat(place), mask, values[0..live.register_count]));
+}
+
+/// Makes the thread continue with another state.
+pub export fn fl_state_write(place: f64, part: u32, from: *const anyopaque, byte_length: u32) i32 {
+    const known = std.enums.fromInt(abi.StatePart, part) orelse return number(.invalid_argument);
+    const bytes: [*]const u8 = @ptrCast(from);
+    return number(live.write(@intFromFloat(place), known, bytes[0..byte_length]));
+}
+
 /// Makes the exception that `kind` (abi.SelfTest) names. Called through a thunk like any function.
 pub export fn fl_self_test(kind: u32) i32 {
     const known = std.enums.fromInt(abi.SelfTest, kind) orelse return number(.invalid_argument);
@@ -333,6 +387,7 @@ test {
     _ = @import("inside/suspects.zig");
     _ = memory;
     _ = barriers;
+    _ = hooks;
     _ = slots;
     _ = strings;
 }

@@ -88,7 +88,7 @@ fn byKernel(
     entry: Entry,
 ) void {
     if (signals.synchronous(signal, info.code)) {
-        if (!passed(signal)) return set(signal, action);
+        if (!signals.passed(signal)) return set(signal, action);
         // The kernel never lets a process ignore an exception of its own.
         set(signal, &.{ .handler = sys.sig_dfl });
     } else {
@@ -99,10 +99,9 @@ fn byKernel(
     if (!sys.requeue(signal, info)) sys.raise(signal);
 }
 
-/// Whether the instruction that raised the signal is over: a breakpoint, a single step and a system
-/// call that was refused do not come again.
-fn passed(signal: u32) bool {
-    return signal == sys.sigtrap or signal == sys.sigsys;
+/// Ends the process by this very signal, whoever had it before us.
+pub fn die(signal: u32, info: *const sys.Siginfo) void {
+    byKernel(signal, info, &.{ .handler = sys.sig_dfl }, .kernel);
 }
 
 fn set(signal: u32, action: *const sys.Action) void {

@@ -9,8 +9,11 @@ const trampoline = @import("../trampoline.zig").machine;
 const frame_machine = @import("../frame.zig").machine;
 const Frame = frame_machine.Frame;
 const chain = @import("chain.zig");
+const dispatch = @import("dispatch.zig");
+const hooks = @import("hooks.zig");
 const record = @import("record.zig");
 const signals = @import("signals.zig");
+const strangers = @import("strangers.zig");
 const threads = @import("threads.zig");
 
 /// The runtime's own machine code, noted at attach. A fault in there is the runtime's, even when a
@@ -21,12 +24,6 @@ pub var runtime_code: [8]CodeRange = @splat(.{ .start = 0, .end = 0 });
 /// Whether a recovery leaves the handler directly. It is cheaper than rt_sigreturn, which alone
 /// puts back PKRU and the shadow stack where those are in use.
 pub var leave_by_jump = false;
-
-var caught_count: u64 = 0;
-
-pub fn caught() u64 {
-    return @atomicLoad(u64, &caught_count, .monotonic);
-}
 
 /// Entered from `fl_handler`, with the kernel's arguments and the stack pointer at entry. The
 /// kernel enters with it just below the frame; anyone else called us.
@@ -42,7 +39,9 @@ fn handleSignal(
     if (synchronous) {
         if (trampoline.fixup(frame.instructionPointer())) |end| return frame.redirect(end);
     }
-    const thread = threads.current() orelse return chain.run(signal, info, frame, null, entry);
+    const thread = threads.current() orelse {
+        return settle(strangers.decide(signal, info, frame), signal, info, frame, null, entry);
+    };
     if (thread.busy and synchronous) {
         // A fault of our own code. Nothing here can be trusted any more, so step aside: the fault
         // comes again and ends as if we were not installed.
@@ -51,43 +50,148 @@ fn handleSignal(
     if (thread.busy) return chain.run(signal, info, frame, thread, entry);
 
     thread.busy = true;
-    const recovered = recover(signal, info, frame, thread, synchronous);
+    const fate = decide(signal, info, frame, thread, synchronous);
     thread.busy = false;
-    if (!recovered) chain.run(signal, info, frame, thread, entry);
+    settle(fate, signal, info, frame, thread, entry);
 }
 
 comptime {
     @export(&handleSignal, .{ .name = "fl_handle_signal", .visibility = .hidden });
 }
 
-/// Records the exception and redirects the thread to its recovery point, if it has one for this.
+fn settle(
+    fate: strangers.Fate,
+    signal: u32,
+    info: *sys.Siginfo,
+    frame: *Frame,
+    thread: ?*threads.Thread,
+    entry: chain.Entry,
+) void {
+    switch (fate) {
+        .settled => {},
+        .pass => chain.run(signal, info, frame, thread, entry),
+        .die => chain.die(signal, info),
+        .step_aside => chain.restorePrevious(signal),
+    }
+}
+
+/// Who takes the exception: a hook, the recovery point, or nobody here.
+fn decide(
+    signal: u32,
+    info: *sys.Siginfo,
+    frame: *Frame,
+    thread: *threads.Thread,
+    synchronous: bool,
+) strangers.Fate {
+    if (thread.stepping and endsSteps(signal, info, frame, thread)) return .settled;
+    const call = openCall(thread, frame);
+    const raised = !synchronous and call != null and
+        raisedByCall(call.?.slot, signal, info, frame);
+    var skipped: abi.HooksSkipped = .none;
+    const ours = synchronous or raised or signals.advisory(signal, info.code);
+    if (hooks.any() and ours and !isPassing(signal, frame, thread)) {
+        var event: hooks.Event = .{
+            .signal = signal,
+            .info = info,
+            .frame = frame,
+            .thread = thread,
+            .armed = call != null,
+            .barred = dispatch.barred(thread, frame, call != null),
+        };
+        switch (askHooks(&event, thread)) {
+            .nobody => {},
+            .handled => return .settled,
+            .die => return .die,
+            .thrown => if (call) |open| {
+                if (recover(signal, info, frame, thread, open, raised, event.skipped)) {
+                    return .settled;
+                }
+            },
+            .javascript => |chosen| {
+                dispatch.begin(&event, thread, .{
+                    .slot = call.?.index,
+                    .raised = raised,
+                    .recoverable = takes(call.?.slot, signal, synchronous, raised),
+                }, chosen);
+                return .settled;
+            },
+        }
+        skipped = event.skipped;
+    }
+    const open = call orelse return .pass;
+    if (!takes(open.slot, signal, synchronous, raised)) return .pass;
+    const recovered = recover(signal, info, frame, thread, open, raised, skipped);
+    return if (recovered) .settled else .pass;
+}
+
+/// Asks the hooks, unless they have not mended this very exception a thousand times.
+fn askHooks(event: *hooks.Event, thread: *threads.Thread) hooks.Answer {
+    if (hooks.stuck(thread, event.info, event.frame)) {
+        event.skipped = .no_progress;
+        return .nobody;
+    }
+    const answer = hooks.ask(event, hooks.everything);
+    if (answer == .handled) hooks.mended(thread);
+    return answer;
+}
+
+/// Whether the running call catches this signal.
+fn takes(slot: *const trampoline.Slot, signal: u32, synchronous: bool, raised: bool) bool {
+    if (slot.propagates()) return false;
+    return raised or (synchronous and slot.signals & signals.bit(signal) != 0);
+}
+
+/// Single steps that a hook asked for end with the guarded function, and where it calls JavaScript.
+fn endsSteps(signal: u32, info: *const sys.Siginfo, frame: *Frame, thread: *threads.Thread) bool {
+    if (signal != sys.sigtrap or info.code != sys.trap_trace) return false;
+    if (!trampoline.leavesGuarded(frame.instructionPointer())) return false;
+    frame.setSingleStep(false);
+    thread.stepping = false;
+    return true;
+}
+
+/// Whether hooks have seen this exception already, and it came again to be passed on.
+fn isPassing(signal: u32, frame: *const Frame, thread: *threads.Thread) bool {
+    const passing = thread.passing;
+    if (passing.signal == 0) return false;
+    thread.passing = .{};
+    return passing.signal == signal and passing.digest == frame.digest() and
+        passing.instruction_pointer == frame.instructionPointer();
+}
+
+/// The guarded call that may be abandoned where the thread is now.
+fn openCall(thread: *const threads.Thread, frame: *const Frame) ?Call {
+    const guard = thread.local.guard;
+    if (guard == 0 or guard & trampoline.ThreadLocal.barrier_bit != 0) return null;
+    if (thread.record == 0) return null;
+    if (onAlternateStack(thread, frame.stackPointer())) return null;
+    if (inRuntimeCode(frame.instructionPointer())) return null;
+    return runningCall(thread, guard, frame.instructionPointer());
+}
+
+/// Records the exception and redirects the thread to its recovery point. False when there is no
+/// memory for the record.
 fn recover(
     signal: u32,
     info: *const sys.Siginfo,
     frame: *Frame,
     thread: *threads.Thread,
-    synchronous: bool,
+    call: Call,
+    raised: bool,
+    skipped: abi.HooksSkipped,
 ) bool {
-    const guard = thread.local.guard;
-    if (guard == 0 or guard & trampoline.ThreadLocal.barrier_bit != 0) return false;
-    if (thread.record == 0) return false;
-    const call = runningCall(thread, guard, frame.instructionPointer()) orelse return false;
-    const slot = call.slot;
-    if (slot.propagates()) return false;
-    const raised = !synchronous and raisedByCall(slot, signal, info, frame);
-    if (!raised and !(synchronous and slot.signals & signals.bit(signal) != 0)) return false;
-    if (onAlternateStack(thread, frame.stackPointer())) return false;
-    if (inRuntimeCode(frame.instructionPointer())) return false;
-
-    const mask_changed = frame.signal_mask != thread.signal_mask;
-    const written = record.write(@ptrFromInt(thread.record), thread, signal, info, frame, .{
+    const known: *abi.ThreadRecord = @ptrFromInt(thread.record);
+    known.exception_offset = record.write(known, thread, signal, info, frame, .{
         .slot = call.index,
-        .mask_changed = mask_changed,
         .raised = raised,
-    });
-    if (!written) return false;
-    if (mask_changed) frame.signal_mask = thread.signal_mask;
-    _ = @atomicRmw(u64, &caught_count, .Add, 1, .monotonic);
+        .skipped = skipped,
+    }) orelse return false;
+    known.pending = .exception;
+    frame.signal_mask = thread.signal_mask;
+    thread.progress = .{};
+    thread.stepping = false;
+    threads.countCaught();
+    const guard = thread.local.guard;
     const offset = @intFromPtr(thread.local) -% thread.key;
     if (leave_by_jump) {
         // What rt_sigreturn would restore: the mask. The kernel cleared the vector state for us,
@@ -98,7 +202,11 @@ fn recover(
         trampoline.jump(guard, offset);
     }
     const point: *const trampoline.RecoveryFrame = @ptrFromInt(guard);
-    frame.resumeAt(trampoline.landing(), guard, offset, point.mxcsr);
+    const control: frame_machine.Control = .{
+        .float = point.control(),
+        .key_rights = thread.key_rights,
+    };
+    frame.resumeAt(trampoline.landing(), guard, offset, control);
     return true;
 }
 
@@ -157,6 +265,7 @@ fn inRuntimeCode(instruction_pointer: u64) bool {
 }
 
 test {
+    _ = hooks;
     _ = signals;
     _ = threads;
 }

@@ -4,16 +4,26 @@ const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
-const Frame = @import("../frame.zig").Frame;
+const frame_machine = @import("../frame.zig").machine;
+const Frame = frame_machine.Frame;
 const signals = @import("signals.zig");
 const suspects = @import("suspects.zig");
 const threads = @import("threads.zig");
 const assert = std.debug.assert;
 
-pub const Details = struct { slot: u32, mask_changed: bool, raised: bool };
+pub const Details = struct {
+    slot: u32,
+    raised: bool,
+    skipped: abi.HooksSkipped,
+};
 
-/// Writes the exception behind the ones already in the chunk, and marks it pending. False when
-/// there is no room, which JavaScript sees to.
+/// Whether another exception fits behind the ones already in the chunk; JavaScript sees to it.
+pub fn hasRoom(record: *const abi.ThreadRecord) bool {
+    if (record.chunk == 0 or record.chunk_used > record.chunk_length) return false;
+    return record.chunk_length - record.chunk_used >= abi.exception_max;
+}
+
+/// Writes the exception behind the ones already in the chunk: where. Null when there is no room.
 pub fn write(
     record: *abi.ThreadRecord,
     thread: *const threads.Thread,
@@ -21,23 +31,23 @@ pub fn write(
     info: *const sys.Siginfo,
     frame: *const Frame,
     details: Details,
-) bool {
-    if (record.chunk == 0 or record.chunk_used > record.chunk_length) return false;
-    if (record.chunk_length - record.chunk_used < abi.exception_max) return false;
-    const exception: *abi.Exception = @ptrFromInt(record.chunk + record.chunk_used);
+) ?u32 {
+    if (!hasRoom(record)) return null;
+    const offset = record.chunk_used;
+    const exception: *abi.Exception = @ptrFromInt(record.chunk + offset);
     const synchronous = signals.synchronous(signal, info.code);
     exception.signal = signal;
     exception.code = info.code;
     exception.flags = .{
-        .has_address = synchronous and hasAddress(signal, info.code),
-        .mask_changed = details.mask_changed,
+        .has_address = synchronous and signals.hasAddress(signal, info.code),
+        .mask_changed = frame.signal_mask != thread.signal_mask,
         .raised = details.raised,
     };
-    exception.access = if (synchronous) frame.access() else .unknown;
+    exception.access = if (synchronous) frame.access(&trampoline.probeLoad) else .unknown;
     exception.slot = details.slot;
     exception.process_id = thread.process_id;
     exception.thread_id = thread.thread_id;
-    exception.hooks_skipped = 0;
+    exception.hooks_skipped = details.skipped;
     exception.address = if (exception.flags.has_address) info.payload.address else 0;
     exception.instruction_pointer = frame.instructionPointer();
     exception.stack_pointer = frame.stackPointer();
@@ -48,24 +58,9 @@ pub fn write(
     @memcpy(&exception.siginfo, std.mem.asBytes(info));
     @memcpy(&exception.context, std.mem.asBytes(frame));
     writeTail(exception, thread, frame);
-    record.exception_offset = record.chunk_used;
     record.chunk_used += std.mem.alignForward(u32, exception.size, 8);
-    record.pending = .exception;
-    return true;
+    return offset;
 }
-
-/// Whether `si_addr` says anything. With SI_KERNEL the kernel reports no address (a general
-/// protection fault, int3); an alignment fault of x86 has none either, though its code would.
-fn hasAddress(signal: u32, code: i32) bool {
-    if (code == sys.si_kernel) return false;
-    return switch (signal) {
-        sys.sigsegv, sys.sigill, sys.sigfpe, sys.sigtrap => true,
-        sys.sigbus => code != bus_adraln,
-        else => false,
-    };
-}
-
-const bus_adraln = 1;
 
 fn writeTail(exception: *abi.Exception, thread: *const threads.Thread, frame: *const Frame) void {
     const head: [*]u8 = @ptrCast(exception);
@@ -74,7 +69,7 @@ fn writeTail(exception: *abi.Exception, thread: *const threads.Thread, frame: *c
 
     const extended = frame.extendedState();
     const kept = @min(extended.head.len, abi.extended_max);
-    exception.flags.extended_cut = kept < extended.head.len;
+    exception.flags.extended_cut = extended.cut or kept < extended.head.len;
     @memcpy(tail[0..kept], extended.head[0..kept]);
     @memcpy(tail[kept..][0..extended.tail.len], extended.tail);
     used += kept + extended.tail.len;
@@ -118,7 +113,7 @@ fn walk(into: []u64, thread: *const threads.Thread, frame: *const Frame) u32 {
         const caller = trampoline.probeLoad(pointer) orelse break;
         const address = trampoline.probeLoad(pointer + 8) orelse break;
         if (address == 0) break;
-        into[count] = address;
+        into[count] = frame_machine.codeAddress(address);
         count += 1;
         lowest = pointer + 16;
         pointer = caller;
@@ -145,7 +140,7 @@ fn copyStack(
     const copied = trampoline.probeCopy(into[0..length], start) & ~@as(usize, 7);
     if (copied == 0 and start < exception.stack_low + (1 << 20)) {
         // The first page of an overflowed stack is its guard: the copy starts behind it.
-        const page = (start & ~@as(u64, sys.page_size - 1)) + sys.page_size;
+        const page = (start & ~(sys.pageSize() - 1)) + sys.pageSize();
         if (page >= end) return 0;
         exception.stack_address = page;
         const rest = @min(end - page, into.len);

@@ -7,6 +7,8 @@
 
 const std = @import("std");
 const abi = @import("../abi.zig");
+const frame = @import("../frame.zig").machine;
+const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const assert = std.debug.assert;
 
@@ -31,6 +33,8 @@ pub const Thread = struct {
     holds: [trampoline.slots_max]u16 = @splat(0),
     /// The signal mask at attach, which a recovery restores.
     signal_mask: u64,
+    /// The rights of protection keys at attach, which a recovery restores; 0 without keys.
+    key_rights: u32 = 0,
     /// The alternate stack, and whether it is ours to free.
     alternate_base: u64,
     alternate_length: u64,
@@ -38,7 +42,28 @@ pub const Thread = struct {
     /// Set while our own code handles an exception on this thread.
     busy: bool,
     unclaimed: Unclaimed,
+    progress: Progress = .{},
+    /// The exception that hooks have seen and want to be passed on when it comes again.
+    passing: Passing = .{},
+    /// The hook that runs on this thread, and those below it.
+    running: ?*const Running = null,
+    /// A hook asked for single steps.
+    stepping: bool = false,
 };
+
+/// A JavaScript hook that runs, and the one that it interrupted.
+pub const Running = extern struct { outer: ?*const Running, hook: u64, depth: u32 };
+
+/// The last exception that a hook mended, to notice that it never stays so.
+pub const Progress = struct {
+    instruction_pointer: u64 = 0,
+    address: u64 = 0,
+    digest: u64 = 0,
+    guard: u64 = 0,
+    repeats: u32 = 0,
+};
+
+pub const Passing = struct { signal: u32 = 0, instruction_pointer: u64 = 0, digest: u64 = 0 };
 
 /// The last exception that nobody took, to notice that nothing ever changes.
 pub const Unclaimed = struct {
@@ -112,6 +137,24 @@ pub fn remove(thread: *Thread) void {
     const index = (@intFromPtr(thread) - @intFromPtr(&table)) / @sizeOf(Thread);
     _ = @atomicRmw(u32, &count, .Sub, 1, .monotonic);
     @atomicStore(u64, &keys[index], key_removed, .release);
+}
+
+/// Notes what a recovery of the running thread puts back. Whoever opened a library, or called one
+/// before, may have changed it for good.
+pub fn note(thread: *Thread) void {
+    thread.signal_mask = sys.signalMask();
+    if (frame.hasKeyRights()) thread.key_rights = sys.protectionKeyRights();
+}
+
+var caught_count: u64 = 0;
+
+pub fn countCaught() void {
+    _ = @atomicRmw(u64, &caught_count, .Add, 1, .monotonic);
+}
+
+/// Exceptions that ended in a recovery, on all threads.
+pub fn caught() u64 {
+    return @atomicLoad(u64, &caught_count, .monotonic);
 }
 
 pub fn attachedCount() u32 {

@@ -6,9 +6,11 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const frame = @import("../frame.zig").machine;
+const dispatch = @import("../inside/dispatch.zig");
 const handler = @import("../inside/handler.zig");
 const threads = @import("../inside/threads.zig");
 const engine_code = @import("engine_code.zig");
+const hooks = @import("hooks.zig");
 const host = @import("host.zig");
 const lock = @import("lock.zig");
 const barriers = @import("barriers.zig");
@@ -38,7 +40,7 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         }
         thread.record = @intFromPtr(record);
         local.record = thread.record;
-        thread.signal_mask = sys.signalMask();
+        threads.note(thread);
         return .ok;
     }
     const bounds = host.stackBounds();
@@ -50,7 +52,7 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         .stack_low = bounds.low,
         .stack_high = bounds.high,
         .stack_guard = bounds.guard,
-        .signal_mask = sys.signalMask(),
+        .signal_mask = 0,
         .alternate_base = 0,
         .alternate_length = 0,
         .alternate_owned = false,
@@ -58,6 +60,7 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         .unclaimed = .{},
     };
     if (!giveAlternateStack(&thread)) return .no_memory;
+    threads.note(&thread);
     const entry = threads.add(thread) orelse {
         freeAlternateStack(&thread);
         return .too_many_threads;
@@ -92,12 +95,13 @@ fn prepare(offset: u64) void {
         }
         // A static descriptor's argument is the offset itself; a dynamic one's is a heap address.
         static_tls = trampoline.descriptorArgument() == offset;
-        if (static_tls) trampoline.fl_tls_offset = offset;
+        if (static_tls) trampoline.tls_offset.* = offset;
         handler.leave_by_jump = !sys.needsSigreturn();
-        frame.pkru_offset = sys.protectionKeyOffset();
-    } else if (static_tls and trampoline.fl_tls_offset != offset) {
+        dispatch.shadow_stack = sys.shadowStackEnabled();
+        frame.noteProtectionKeys(sys.protectionKeyOffset());
+    } else if (static_tls and trampoline.tls_offset.* != offset) {
         static_tls = false;
-        trampoline.fl_tls_offset = 0;
+        trampoline.tls_offset.* = 0;
     }
 }
 
@@ -126,9 +130,10 @@ fn giveAlternateStack(thread: *threads.Thread) bool {
         thread.alternate_length = old.length;
         return true;
     }
-    const total = alternate_stack_length + sys.page_size;
+    const guard_length = sys.pageSize();
+    const total = alternate_stack_length + guard_length;
     const mapping = sys.map(total, sys.protection_none) orelse return false;
-    const base = mapping + sys.page_size;
+    const base = mapping + guard_length;
     const access = sys.protection_read | sys.protection_write;
     const stack: sys.AlternateStack = .{ .base = base, .length = alternate_stack_length };
     if (!sys.protect(base, alternate_stack_length, access) or !sys.sigaltstack(&stack, null)) {
@@ -149,7 +154,8 @@ fn freeAlternateStack(thread: *const threads.Thread) void {
         const off: sys.AlternateStack = .{ .flags = sys.AlternateStack.disabled };
         if (!sys.sigaltstack(&off, null)) return; // Still in use: it has to stay.
     }
-    sys.unmap(thread.alternate_base - sys.page_size, thread.alternate_length + sys.page_size);
+    const guard_length = sys.pageSize();
+    sys.unmap(thread.alternate_base - guard_length, thread.alternate_length + guard_length);
 }
 
 fn atThreadEnd(thread: *threads.Thread) void {
@@ -168,6 +174,7 @@ fn threadEnded(data: ?*anyopaque) callconv(.c) void {
     thread.local.* = .{ .guard = 0, .record = 0 };
     slots.releaseHeld(thread);
     barriers.closeOwned(thread.key);
+    hooks.removeOwned(thread.key);
     blocks.orphan(thread.key);
     freeAlternateStack(thread);
     lock.acquire();

@@ -6,6 +6,7 @@ const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const chain = @import("../inside/chain.zig");
 const handler = @import("../inside/handler.zig");
+const hooks = @import("../inside/hooks.zig");
 const signals = @import("../inside/signals.zig");
 const threads = @import("../inside/threads.zig");
 const attach = @import("attach.zig");
@@ -16,12 +17,43 @@ fn isOurs(action: *const sys.Action) bool {
     return action.handler == trampoline.handlerEntry();
 }
 
+/// Signals that guarded calls or the program want handled, whatever becomes of hooks.
+var pinned: u32 = 0;
+
 /// Installs the handler for the signals of `mask` that do not have it yet.
 pub fn install(mask: u32) abi.Status {
-    const missing = mask & ~signals.installed();
-    if (missing == 0) return .ok;
+    if (mask & ~@atomicLoad(u32, &pinned, .acquire) == 0) return .ok;
     lock.acquire();
     defer lock.release();
+    const status_now = installMissing(mask);
+    if (status_now == .ok) @atomicStore(u32, &pinned, pinned | mask, .release);
+    return status_now;
+}
+
+/// The same until no hook needs them any more.
+pub fn installForHooks(mask: u32) abi.Status {
+    lock.acquire();
+    defer lock.release();
+    return installMissing(mask);
+}
+
+/// Puts back what was there before for the signals of `mask` that only hooks needed, and none does
+/// now. A handler that was installed over ours may call it: then it stays.
+pub fn uninstallUnused(mask: u32) void {
+    lock.acquire();
+    defer lock.release();
+    const unused = mask & signals.installed() & ~pinned & ~hooks.signalsInUse();
+    for (signals.handled) |signal| {
+        const bit = signals.bit(signal);
+        if (unused & bit == 0) continue;
+        var now: sys.Action = .{};
+        if (!sys.sigaction(signal, null, &now) or !isOurs(&now)) continue;
+        chain.restorePrevious(signal);
+        signals.setInstalled(signals.installed() & ~bit);
+    }
+}
+
+fn installMissing(mask: u32) abi.Status {
     for (signals.handled) |signal| {
         const bit = signals.bit(signal);
         if (mask & bit == 0 or signals.installed() & bit != 0) continue;
@@ -56,6 +88,7 @@ pub fn uninstall(foreign_signal: *u32) abi.Status {
         chain.restorePrevious(signal);
     }
     signals.setInstalled(0);
+    @atomicStore(u32, &pinned, 0, .release);
     return .ok;
 }
 
@@ -91,7 +124,7 @@ pub fn status(into: *abi.ProcessStatus) abi.Status {
     into.slots_max = trampoline.slots_max;
     into.attached_threads = threads.attachedCount();
     into.static_tls = @intFromBool(attach.hasStaticTls());
-    into.caught = handler.caught();
+    into.caught = threads.caught();
     for (signals.handled, &into.signals) |signal, *entry| {
         var action: sys.Action = .{};
         if (!sys.sigaction(signal, null, &action)) return .system_call_failed;

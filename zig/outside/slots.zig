@@ -2,14 +2,13 @@
 
 const std = @import("std");
 const abi = @import("../abi.zig");
-const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const signals = @import("../inside/signals.zig");
 const threads = @import("../inside/threads.zig");
 const install = @import("install.zig");
 const lock = @import("lock.zig");
 
-const table = &trampoline.fl_slots;
+const table = trampoline.slot_table;
 const propagate_bit = trampoline.Slot.propagate_bit;
 var open_count: u32 = 0;
 
@@ -36,8 +35,7 @@ pub fn openCount() u32 {
 /// handlers are installed by the first call, not here.
 pub fn open(wanted: Wanted) ?u32 {
     const thread = threads.current() orelse return null;
-    // Whoever opened the library, or called it before, may have changed the mask for good.
-    thread.signal_mask = sys.signalMask();
+    threads.note(thread);
     lock.acquire();
     defer lock.release();
     const index = find(&wanted) orelse return null;

@@ -6,7 +6,12 @@
 
 const std = @import("std");
 const linux = std.os.linux;
-const cpu = @import("cpu_x86_64.zig");
+const builtin = @import("builtin");
+const cpu = switch (builtin.cpu.arch) {
+    .x86_64 => @import("cpu_x86_64.zig"),
+    .aarch64 => @import("cpu_aarch64.zig"),
+    else => @compileError("this architecture is not known yet"),
+};
 const assert = std.debug.assert;
 
 pub const sigill = 4;
@@ -20,7 +25,12 @@ pub const sigsys = 31;
 pub const si_user = 0;
 pub const si_kernel = 0x80;
 pub const si_tkill = -6;
+pub const segv_accerr = 2;
+pub const bus_adraln = 1;
+pub const bus_objerr = 3;
+pub const bus_mceerr_ar = 4;
 pub const bus_mceerr_ao = 5;
+pub const trap_trace = 2;
 pub const trap_perf = 6;
 
 pub const sa_siginfo: u64 = 0x4;
@@ -58,6 +68,8 @@ pub const Siginfo = extern struct {
     payload: extern union {
         address: u64,
         sender: extern struct { process_id: i32, user_id: u32 },
+        /// BUS_MCEERR_*: the lost range is 2 to the power of `bits` long.
+        failure: extern struct { address: u64, bits: i16 },
         bytes: [112]u8,
     },
 
@@ -147,21 +159,24 @@ pub fn yield() void {
 }
 
 /// Whether only rt_sigreturn puts everything back: with protection keys the kernel runs handlers
-/// under another PKRU, with shadow stacks it keeps a restore token. Both are x86-64's here.
+/// under other rights, with shadow stacks it keeps a restore token.
 pub fn needsSigreturn() bool {
-    return cpu.hasProtectionKeys() or shadowStackEnabled();
+    return cpu.hasProtectionKeys() or cpu.shadowStackEnabled();
 }
 
-/// Where the frame keeps the rights of protection keys; 0 when there are none.
+/// Where XSAVE keeps the rights of protection keys; 0 when it does not.
 pub fn protectionKeyOffset() u32 {
     return cpu.pkruOffset();
 }
 
-fn shadowStackEnabled() bool {
-    const arch_shstk_status = 0x5005;
-    var features: u64 = 0;
-    const result = linux.syscall2(.arch_prctl, arch_shstk_status, @intFromPtr(&features));
-    return !failed(result) and features & 1 != 0;
+/// This thread's rights, where there are protection keys.
+pub fn protectionKeyRights() u32 {
+    return cpu.protectionKeyRights();
+}
+
+/// Whether this thread has a shadow stack.
+pub fn shadowStackEnabled() bool {
+    return cpu.shadowStackEnabled();
 }
 
 /// Queues `info` to this very thread again, as it was. The kernel allows any code to oneself.
@@ -181,13 +196,22 @@ pub fn raise(signal: u32) void {
     _ = linux.syscall3(.tgkill, processId(), threadId(), signal);
 }
 
-pub const page_size = 4096;
+/// No page is smaller.
+pub const page_size_min = 4096;
+
+/// The size of a page. Known when compiling on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was
+/// built.
+pub inline fn pageSize() u64 {
+    return cpu.pageSize();
+}
+
 pub const protection_none: u32 = 0;
 pub const protection_read: u32 = 1;
 pub const protection_write: u32 = 2;
 pub const protection_execute: u32 = 4;
 const map_shared: u32 = 0x01;
 const map_private: u32 = 0x02;
+const map_fixed: u32 = 0x10;
 const map_anonymous: u32 = 0x20;
 const map_noreserve: u32 = 0x4000;
 const map_stack: u32 = 0x20000;
@@ -203,6 +227,19 @@ pub fn map(length: u64, protection: u32) ?u64 {
 pub fn mapFile(descriptor: u32, length: u64) ?u64 {
     const result = linux.syscall6(.mmap, 0, length, protection_read, map_shared, descriptor, 0);
     return if (failed(result)) null else result;
+}
+
+/// Fresh zeroed memory in place of whatever is at `address`.
+pub fn mapAt(address: u64, length: u64, protection: u32) bool {
+    const flags = map_private | map_anonymous | map_fixed;
+    const none: usize = @bitCast(@as(i64, -1));
+    return !failed(linux.syscall6(.mmap, address, length, protection, flags, none, 0));
+}
+
+/// Moves a mapping over whatever is at `to`, in one step.
+pub fn move(from: u64, length: u64, to: u64) bool {
+    const may_move_to_fixed = 1 | 2; // MREMAP_MAYMOVE | MREMAP_FIXED
+    return !failed(linux.syscall5(.mremap, from, length, length, may_move_to_fixed, to));
 }
 
 pub fn unmap(address: u64, length: u64) void {
