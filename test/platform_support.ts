@@ -3,7 +3,7 @@
  *
  * A platform runner sets FAULTLINE_BUILD to the folder of the platform's fixtures, and where an
  * emulator runs the runtime, FAULTLINE_RUNTIME to a program that starts it so: the children of
- * tests are started by it.
+ * tests are started by it. FAULTLINE_TIME_FACTOR prolongs the time limits inside tests.
  *
  * @module
  */
