@@ -11,7 +11,7 @@ import { bun, deno, root, zig, zigEnvironment } from "../setup.mjs";
 import { outFolder } from "./build.mjs";
 import { debianPackage, must, npmPackage, program, Unavailable } from "./download.mjs";
 import { run } from "./process.mjs";
-import { arm64Fixtures, copyProgram, emptyFolder, glibcSysroot } from "./runtimes.mjs";
+import { arm64Fixtures, copyProgram, emptyFolder, glibcSysroot, timeFactor } from "./runtimes.mjs";
 import { reportFile, testArguments } from "./suite.mjs";
 
 /** Where the repository lies in a guest. */
@@ -80,7 +80,8 @@ function addRepository(folder, platform, fixtures) {
 
 /** Lines of a guest's shell that run test files under Bun and Deno. */
 function testCommands(files, env) {
-  const variables = Object.entries({ ...env, FAULTLINE_BUILD: `${guestRoot}/out` })
+  const own = { FAULTLINE_BUILD: `${guestRoot}/out`, FAULTLINE_TIME_FACTOR: timeFactor };
+  const variables = Object.entries({ ...env, ...own })
     .map(([name, value]) => `export ${name}=${value}`);
   const limitMs = guestFileSeconds * 1000;
   const runs = files.flatMap((file) =>
