@@ -62,7 +62,8 @@ const stages = [
     name: "arm64-kernel",
     title: "A short suite on a real arm64 kernel (QEMU)",
     // Half of what is left is for the other stage on arm64.
-    body: (options) => runArm64Kernel(report, { deadline: (Date.now() + options.deadline) / 2 }),
+    body: ({ files, deadline }) =>
+      runArm64Kernel(report, { files, deadline: (Date.now() + deadline) / 2 }),
   },
   {
     name: "arm64",

@@ -11,7 +11,7 @@ import { bun, deno, root, zig, zigEnvironment } from "../setup.mjs";
 import { outFolder } from "./build.mjs";
 import { debianPackage, must, npmPackage, program, Unavailable } from "./download.mjs";
 import { run } from "./process.mjs";
-import { arm64Fixtures, copyProgram, emptyFolder, glibcSysroot } from "./runtimes.mjs";
+import { arm64Fixtures, copyProgram, emptyFolder, glibcSysroot, timeFactor } from "./runtimes.mjs";
 import { reportFile, testArguments } from "./suite.mjs";
 
 /** Where the repository lies in a guest. */
@@ -80,7 +80,8 @@ function addRepository(folder, platform, fixtures) {
 
 /** Lines of a guest's shell that run test files under Bun and Deno. */
 function testCommands(files, env) {
-  const variables = Object.entries({ ...env, FAULTLINE_BUILD: `${guestRoot}/out` })
+  const own = { FAULTLINE_BUILD: `${guestRoot}/out`, FAULTLINE_TIME_FACTOR: timeFactor };
+  const variables = Object.entries({ ...env, ...own })
     .map(([name, value]) => `export ${name}=${value}`);
   const limitMs = guestFileSeconds * 1000;
   const runs = files.flatMap((file) =>
@@ -231,13 +232,15 @@ const shortSuite = [
 ];
 
 /** A part of the suite on a real arm64 kernel. */
-export async function runArm64Kernel(report, { deadline }) {
+export async function runArm64Kernel(report, { files: parts, deadline }) {
   const fixtures = await arm64Fixtures();
   const emulator = await program("qemu-system-aarch64", "qemu-system-arm");
   const kernel = await kernelOf("kernel-arm64");
   const sysroot = await glibcSysroot("arm64-kernel-glibc");
   const [bunPackage, denoPackage] = await Promise.all(["bun-arm64", "deno-arm64"].map(npmPackage));
-  const files = shortSuite;
+  const files = shortSuite.filter((file) =>
+    parts.length === 0 || parts.some((part) => file.includes(part))
+  );
   const folder = await guestFolder("guest-arm64", "busybox-arm64", testCommands(files, {}));
   copyProgram(join(bunPackage, "bin", "bun"), join(folder, "bin", "bun"));
   copyProgram(join(denoPackage, "deno"), join(folder, "bin", "deno"));

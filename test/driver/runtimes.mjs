@@ -23,6 +23,9 @@ import { program, Unavailable, wheel } from "./download.mjs";
 /** An emulated test takes several times as long. */
 const emulatedTimeoutMs = 900_000;
 
+/** By how much the tests prolong their own time limits under an emulator. */
+export const timeFactor = "10";
+
 /** Test files that emulated runtimes leave out. */
 const emulatedSkips = {
   "stress_test.ts": "a million faults take hours under an emulator",
@@ -169,7 +172,12 @@ async function emulatedRuntime(name, runtime, file, { emulator, sysroot, fixture
     name,
     runtime,
     command: [...prefix, starter],
-    env: { FAULTLINE_BUILD: fixtures, FAULTLINE_RUNTIME: starter, QEMU_LD_PREFIX: sysroot },
+    env: {
+      FAULTLINE_BUILD: fixtures,
+      FAULTLINE_RUNTIME: starter,
+      FAULTLINE_TIME_FACTOR: timeFactor,
+      QEMU_LD_PREFIX: sysroot,
+    },
     timeoutMs: emulatedTimeoutMs,
     skips: emulatedSkips,
   };
