@@ -33,7 +33,7 @@ function testFiles(parts) {
     .map((name) => `test/${name}`);
 }
 
-/** Runs the suite under what `prepare` sets up, each with its fair part of the time that is left. */
+/** Runs the suite under what `prepare` sets up, each with its fair part of the time left. */
 async function suites(prepare, { files, deadline }) {
   const runners = await prepare();
   for (const [index, runner] of runners.entries()) {

@@ -134,8 +134,8 @@ export function guestCases(text) {
 }
 
 /**
- * Counts the test files that ran in a guest. Each has a limit of its own there, so what a guest that
- * was too slow did not come to has not failed.
+ * Counts the test files that ran in a guest. Each has a limit of its own there, so what a guest
+ * that was too slow did not come to has not failed.
  */
 function reportGuest(report, result, where, files) {
   const found = guestCases(result.stdout);

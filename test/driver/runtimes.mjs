@@ -1,6 +1,6 @@
 /**
- * Sets up the runtimes that `npm run test:platforms` runs the suite under: Bun for musl, and Bun and
- * Deno for arm64 by an emulator of user mode.
+ * Sets up the runtimes that `npm run test:platforms` runs the suite under: Bun for musl, and Bun
+ * and Deno for arm64 by an emulator of user mode.
  */
 import {
   chmodSync,
