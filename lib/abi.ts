@@ -213,9 +213,9 @@ export const hooksSkipped = {
 
 /** Values of `abi.HookAnswer`. */
 export const hookAnswer = {
-  next: 0,
-  handled: 1,
-  thrown: 2,
+  next: 1852143732,
+  handled: 1751215716,
+  thrown: 1953002095,
 } as const;
 
 /** Values of `abi.StatePart`. */
@@ -279,7 +279,7 @@ export const portableRegisters = {
 /** Signatures of the exported functions. */
 export const symbols = {
   fl_abi_hash: { parameters: [], result: "u64" },
-  fl_attach: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
   fl_thread_id: { parameters: [], result: "u32" },
   fl_give_chunk: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
   fl_install: { parameters: ["u32"], result: "i32" },
@@ -316,6 +316,7 @@ export const symbols = {
   fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
   fl_hook_add: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
   fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
+  fl_hook_probe: { parameters: ["u64", "u32", "u32"], result: "void" },
   fl_hook_hits: { parameters: ["u32", "u64"], result: "u64" },
   fl_state_read: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
   fl_state_set_registers: { parameters: ["f64", "u64", "buffer"], result: "i32" },
@@ -327,4 +328,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0xc143bb8f777e1891n;
+export const abiHash = 0xb6c37405f76c21efn;

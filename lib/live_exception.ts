@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inspect as inspectOfNode } from "node:util";
 import { nativeStatus, statePart } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { details } from "./exception_details.ts";
@@ -307,3 +308,15 @@ for (const name of infoFields) {
     configurable: true,
   });
 }
+
+// Both runtimes ask for this name. The fields are on the prototype, where they do not look.
+Object.defineProperty(HookedException.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+  value(
+    this: HookedException,
+    _depth: number,
+    options: object,
+    inspect: (value: unknown, options: object) => string = inspectOfNode,
+  ): string {
+    return inspect({ ...this.info, registers: { ...this.registers } }, options);
+  },
+});
