@@ -116,6 +116,34 @@ export const hookRequestLayout = {
   registers: { offset: 80, byteLength: 320, type: "bytes" },
 } as const;
 
+/** Layout of `abi.OpenedMemory`, in bytes. */
+export const openedMemoryLayout = {
+  byteLength: 32,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  errno: { offset: 4, byteLength: 4, type: "i32" },
+  handle: { offset: 8, byteLength: 8, type: "u64" },
+  address: { offset: 16, byteLength: 8, type: "u64" },
+  tracking: { offset: 24, byteLength: 4, type: "u32" },
+  _reserved: { offset: 28, byteLength: 4, type: "u32" },
+} as const;
+
+/** Layout of `abi.LostRange`, in bytes. */
+export const lostRangeLayout = {
+  byteLength: 24,
+  offset: { offset: 0, byteLength: 8, type: "u64" },
+  byte_length: { offset: 8, byteLength: 8, type: "u64" },
+  state: { offset: 16, byteLength: 4, type: "u32" },
+  _reserved: { offset: 20, byteLength: 4, type: "u32" },
+} as const;
+
+/** Layout of `abi.WrittenRange`, in bytes. */
+export const writtenRangeLayout = {
+  byteLength: 24,
+  start: { offset: 0, byteLength: 8, type: "u64" },
+  end: { offset: 8, byteLength: 8, type: "u64" },
+  categories: { offset: 16, byteLength: 8, type: "u64" },
+} as const;
+
 /** Values of `abi.Access`. */
 export const access = {
   unknown: 0,
@@ -237,6 +265,13 @@ export const pageState = {
   lost_memory_early: 7,
 } as const;
 
+/** Values of `abi.Tracking`. */
+export const tracking = {
+  any: 0,
+  userfault: 1,
+  protection: 2,
+} as const;
+
 /** Bits of an exception's flags. */
 export const exceptionFlags = {
   has_address: 1,
@@ -313,6 +348,12 @@ export const symbols = {
   fl_mapping_of: { parameters: ["u64", "buffer", "u32"], result: "i32" },
   fl_mappings_around: { parameters: ["u64", "buffer", "u32"], result: "i32" },
   fl_read_available: { parameters: ["u64", "buffer", "u32"], result: "i32" },
+  fl_mapping_open: { parameters: ["u32", "u64", "f64", "u32", "buffer", "u32"], result: "i32" },
+  fl_mapping_lost: { parameters: ["u64", "buffer", "buffer", "u32"], result: "i32" },
+  fl_mapping_flush: { parameters: ["u64"], result: "i32" },
+  fl_tracker_open: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
+  fl_tracker_take: { parameters: ["u64", "buffer", "buffer", "u32"], result: "i32" },
+  fl_memory_close: { parameters: ["u64", "u32"], result: "i32" },
   fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
   fl_hook_add: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
   fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
@@ -328,4 +369,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0xb6c37405f76c21efn;
+export const abiHash = 0x479a93d0f239622dn;

@@ -220,6 +220,7 @@ export class HookedException {
   }
 
   #assign(state: unknown): void {
+    if (this.#isOver) throw overError("write");
     if (typeof state !== "object" || state === null) {
       throw new TypeError(
         `Cannot write the state "general" as it must be an object of registers: it is ${

@@ -1,8 +1,8 @@
 /** The interrupted state: what hooks read and write, and that it survives them. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { addHook, callback, FaultlineError, type LiveException, protect } from "../mod.ts";
-import { readMemory, type ThreadState, writeMemory } from "../mod.ts";
+import { addHook, callback, FaultlineError, type LiveException } from "../mod.ts";
+import type { ThreadState } from "../mod.ts";
 import { openHooks, pages, skip } from "./hooks_support.ts";
 import { exceptionOf, openFixture } from "./support.ts";
 

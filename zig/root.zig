@@ -428,10 +428,10 @@ pub export fn fl_hook_remove(index: u32, id: u64, hits: *u64) i32 {
 }
 
 /// Finds out whether JavaScript can run with `byte_length` more on the stack, and not more than
-/// `whole_max` in all. `function` is what runs hooks; it is called for the hook `u32_max`, which
+/// `stack_max` in all. `function` is what runs hooks; it is called for the hook `u32_max`, which
 /// has to answer "handled".
-pub export fn fl_hook_probe(function: u64, byte_length: u32, whole_max: u32) void {
-    if (function != 0) hooks.probeStack(function, byte_length, whole_max);
+pub export fn fl_hook_probe(function: u64, byte_length: u32, stack_max: u32) void {
+    if (function != 0) hooks.probeStack(function, byte_length, stack_max);
 }
 
 /// How often a hook was asked.
