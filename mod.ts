@@ -40,6 +40,12 @@ export type { LiveException, ThreadState } from "./lib/live_exception.ts";
 export { install, reinstall, type SignalOwner, type Status, status } from "./lib/handlers.ts";
 export { HardwareException } from "./lib/hardware_exception.ts";
 export {
+  type LostRange,
+  mapFile,
+  type MapFileOptions,
+  type MappedFile,
+} from "./lib/mapped_file.ts";
+export {
   addressOf,
   isReadable,
   mappingOf,
@@ -64,3 +70,4 @@ export {
   UnsupportedSignalError,
 } from "./lib/signal_table.ts";
 export { throwException, throwException as throw } from "./lib/throw_exception.ts";
+export { trackWrites, type WriteTracker } from "./lib/write_tracker.ts";

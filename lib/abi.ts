@@ -116,6 +116,34 @@ export const hookRequestLayout = {
   registers: { offset: 80, byteLength: 320, type: "bytes" },
 } as const;
 
+/** Layout of `abi.OpenedMemory`, in bytes. */
+export const openedMemoryLayout = {
+  byteLength: 32,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  errno: { offset: 4, byteLength: 4, type: "i32" },
+  handle: { offset: 8, byteLength: 8, type: "u64" },
+  address: { offset: 16, byteLength: 8, type: "u64" },
+  tracking: { offset: 24, byteLength: 4, type: "u32" },
+  _reserved: { offset: 28, byteLength: 4, type: "u32" },
+} as const;
+
+/** Layout of `abi.LostRange`, in bytes. */
+export const lostRangeLayout = {
+  byteLength: 24,
+  offset: { offset: 0, byteLength: 8, type: "u64" },
+  byte_length: { offset: 8, byteLength: 8, type: "u64" },
+  state: { offset: 16, byteLength: 4, type: "u32" },
+  _reserved: { offset: 20, byteLength: 4, type: "u32" },
+} as const;
+
+/** Layout of `abi.WrittenRange`, in bytes. */
+export const writtenRangeLayout = {
+  byteLength: 24,
+  start: { offset: 0, byteLength: 8, type: "u64" },
+  end: { offset: 8, byteLength: 8, type: "u64" },
+  categories: { offset: 16, byteLength: 8, type: "u64" },
+} as const;
+
 /** Values of `abi.Access`. */
 export const access = {
   unknown: 0,
@@ -213,9 +241,9 @@ export const hooksSkipped = {
 
 /** Values of `abi.HookAnswer`. */
 export const hookAnswer = {
-  next: 0,
-  handled: 1,
-  thrown: 2,
+  next: 1852143732,
+  handled: 1751215716,
+  thrown: 1953002095,
 } as const;
 
 /** Values of `abi.StatePart`. */
@@ -235,6 +263,13 @@ export const pageState = {
   lost_error: 5,
   lost_memory: 6,
   lost_memory_early: 7,
+} as const;
+
+/** Values of `abi.Tracking`. */
+export const tracking = {
+  any: 0,
+  userfault: 1,
+  protection: 2,
 } as const;
 
 /** Bits of an exception's flags. */
@@ -279,7 +314,7 @@ export const portableRegisters = {
 /** Signatures of the exported functions. */
 export const symbols = {
   fl_abi_hash: { parameters: [], result: "u64" },
-  fl_attach: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
   fl_thread_id: { parameters: [], result: "u32" },
   fl_give_chunk: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
   fl_install: { parameters: ["u32"], result: "i32" },
@@ -313,9 +348,16 @@ export const symbols = {
   fl_mapping_of: { parameters: ["u64", "buffer", "u32"], result: "i32" },
   fl_mappings_around: { parameters: ["u64", "buffer", "u32"], result: "i32" },
   fl_read_available: { parameters: ["u64", "buffer", "u32"], result: "i32" },
+  fl_mapping_open: { parameters: ["u32", "u64", "f64", "u32", "buffer", "u32"], result: "i32" },
+  fl_mapping_lost: { parameters: ["u64", "buffer", "buffer", "u32"], result: "i32" },
+  fl_mapping_flush: { parameters: ["u64"], result: "i32" },
+  fl_tracker_open: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
+  fl_tracker_take: { parameters: ["u64", "buffer", "buffer", "u32"], result: "i32" },
+  fl_memory_close: { parameters: ["u64", "u32"], result: "i32" },
   fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
   fl_hook_add: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
   fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
+  fl_hook_probe: { parameters: ["u64", "u32", "u32"], result: "void" },
   fl_hook_hits: { parameters: ["u32", "u64"], result: "u64" },
   fl_state_read: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
   fl_state_set_registers: { parameters: ["f64", "u64", "buffer"], result: "i32" },
@@ -327,4 +369,4 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0xc143bb8f777e1891n;
+export const abiHash = 0x479a93d0f239622dn;

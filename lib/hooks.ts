@@ -49,14 +49,41 @@ let runner: bigint | undefined;
 function runnerAddress(): bigint {
   if (runner !== undefined) return runner;
   const ready = native();
-  const run = (index: number, depth: number, turn: number, offset: number, place: number) =>
-    runHook(ready, index, depth, turn, offset, place);
-  runner = ready.runtime.createCallback(
+  let probed = false;
+  const run = (index: number, depth: number, turn: number, offset: number, place: number) => {
+    if (index !== probeIndex) return runHook(ready, index, depth, turn, offset, place);
+    probed = true;
+    return hookAnswer.handled;
+  };
+  const { address } = ready.runtime.createCallback(
     runnerSignature,
     run as CFunction,
     ready.functions,
-  ).address;
-  return runner;
+  );
+  findStackEnd((byteLength) => {
+    probed = false;
+    try {
+      ready.functions.fl_hook_probe!(address, byteLength, ready.runtime.stackMax);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error; // The stack is full for the engine.
+    }
+    return probed;
+  });
+  return runner = address;
+}
+
+/** Stands for a hook where only whether JavaScript can run is asked. */
+const probeIndex = 0xffff_ffff;
+
+/**
+ * Finds out how deep in the stack JavaScript can run, which native code notes: engines keep to a
+ * part of it, and where they refuse to run a hook, the exception would be lost.
+ */
+function findStackEnd(runsAt: (byteLength: number) => boolean): void {
+  let deepest = 0;
+  for (let step = 2 ** 23; step >= 2 ** 14; step /= 2) {
+    if (runsAt(deepest + step)) deepest += step;
+  }
 }
 
 /**

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inspect as inspectOfNode } from "node:util";
 import { nativeStatus, statePart } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { details } from "./exception_details.ts";
@@ -219,6 +220,7 @@ export class HookedException {
   }
 
   #assign(state: unknown): void {
+    if (this.#isOver) throw overError("write");
     if (typeof state !== "object" || state === null) {
       throw new TypeError(
         `Cannot write the state "general" as it must be an object of registers: it is ${
@@ -307,3 +309,15 @@ for (const name of infoFields) {
     configurable: true,
   });
 }
+
+// Both runtimes ask for this name. The fields are on the prototype, where they do not look.
+Object.defineProperty(HookedException.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+  value(
+    this: HookedException,
+    _depth: number,
+    options: object,
+    inspect: (value: unknown, options: object) => string = inspectOfNode,
+  ): string {
+    return inspect({ ...this.info, registers: { ...this.registers } }, options);
+  },
+});

@@ -100,7 +100,7 @@ export function changedRegisters(
     const other = changed.get(at);
     if (other !== undefined && other !== word) {
       throw new TypeError(
-        `Cannot go on as the register ${name} was given two values, one by its portable name`,
+        `Cannot go on with two values for the register ${name}, one by its portable name`,
       );
     }
     changed.set(at, word);

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { getSystemErrorName } from "node:util";
 import { mappingLayout } from "./abi.ts";
 import { guardedFunction } from "./guarded_call.ts";
 import { pointerConversions } from "./pointers.ts";
@@ -24,6 +23,7 @@ import { type ParameterCodec, resultCodec } from "./native_type.ts";
 import { nameSlot } from "./running_hooks.ts";
 import type { CFunction, CType } from "./runtime/types.ts";
 import { signalMask } from "./signal_table.ts";
+import { systemError } from "./system_error.ts";
 
 function checkAttached(what: string, name: string, { buffer }: ArrayBufferView): void {
   if (!(buffer instanceof ArrayBuffer) || !buffer.detached) return;
@@ -191,12 +191,6 @@ export function isReadable(range: MemoryRange): boolean {
   const result = native().functions.fl_is_readable!(address, byteLength) as number;
   checkStatus(result, "Cannot ask whether memory is readable");
   return result === 1;
-}
-
-/** An Error as `node:fs` makes them, with the errno's name as its code. */
-function systemError(syscall: string, errno: number, message: string): Error {
-  const code = getSystemErrorName(-errno);
-  return Object.assign(new Error(`${message} (${code})`), { code, errno: -errno, syscall });
 }
 
 /**

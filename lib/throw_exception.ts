@@ -3,48 +3,20 @@
  *
  * @module
  */
-import process from "node:process";
-import { type ExceptionInfo, withBacktrace } from "./exception_info.ts";
+import type { ExceptionInfo } from "./exception_info.ts";
 import { HardwareException } from "./hardware_exception.ts";
-import { currentThreadId } from "./native.ts";
 import { hookedException } from "./running_hooks.ts";
 import { zxType } from "./signal_table.ts";
+import { syntheticException } from "./synthetic_exception.ts";
 
 function userException(): ExceptionInfo {
-  return withBacktrace({
+  return syntheticException({
     type: "user",
     zxType: zxType("user", 0, 0),
-    signal: null,
-    signalNumber: 0,
     code: "USER",
     codeNumber: 0,
-    address: null,
-    access: null,
     explanation: "thrown by the program, not by the hardware",
-    instruction: null,
-    instructionPointer: 0n,
-    stackPointer: 0n,
-    registers: Object.freeze({
-      instructionPointer: 0n,
-      stackPointer: 0n,
-      framePointer: 0n,
-      flags: 0n,
-    }),
-    processId: process.pid,
-    threadId: currentThreadId(),
-    call: null,
-    symbolAddress: null,
-    addressLsb: null,
-    bounds: null,
-    protectionKey: null,
-    synthCode: 0,
-    synthData: 0n,
-    safety: "unknown",
-    suspects: Object.freeze([]),
-    hooksSkipped: null,
-    siginfo: new Uint8Array(),
-    context: new Uint8Array(),
-  }, () => []);
+  });
 }
 
 /**

@@ -62,8 +62,13 @@ pub const HooksSkipped = enum(u32) {
     running = 9,
 };
 
-/// What a JavaScript hook answers.
-pub const HookAnswer = enum(i32) { next = 0, handled = 1, thrown = 2 };
+/// What a JavaScript hook answers. An engine that does not run it, since its stack is full or its
+/// thread is being ended, answers something else: mostly 0.
+pub const HookAnswer = enum(i32) {
+    next = 0x6e65_7874,
+    handled = 0x6861_6e64,
+    thrown = 0x7468_726f,
+};
 
 /// Parts of a thread's state, besides the general registers, that a hook may read and write.
 pub const StatePart = enum(u32) { floating_point = 1, vector = 2, single_step = 3 };
@@ -83,7 +88,7 @@ pub const HookRequest = extern struct {
     range_length: u64,
     /// What to call: the JavaScript hooks' callback, or the function of a "call" action.
     function: u64,
-    /// For "call" its argument; for pages the address of their states, one byte each.
+    /// For "call" its argument; for pages what looks after them.
     data: u64,
     /// Bytes to skip, or the bits of a protection.
     value: u64,
@@ -348,6 +353,49 @@ pub const Mapping = extern struct {
     }
 };
 
+/// Memory that was made for JavaScript, or why it was not.
+pub const OpenedMemory = extern struct {
+    size: u32,
+    /// The system's, 0 when it succeeded.
+    errno: i32,
+    handle: u64,
+    /// Of the first byte that was asked for.
+    address: u64,
+    tracking: Tracking,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(OpenedMemory) == 32);
+    }
+};
+
+/// How writes are noted: as asked for, and as it is.
+pub const Tracking = enum(u32) { any = 0, userfault = 1, protection = 2 };
+
+/// A part of a mapped file that was lost; `state` is a `PageState`.
+pub const LostRange = extern struct {
+    /// In the file.
+    offset: u64,
+    byte_length: u64,
+    state: u32,
+    _reserved: u32,
+
+    comptime {
+        assert(@sizeOf(LostRange) == 24);
+    }
+};
+
+/// Pages that were written: `struct page_region` of include/uapi/linux/fs.h.
+pub const WrittenRange = extern struct {
+    start: u64,
+    end: u64,
+    categories: u64,
+
+    comptime {
+        assert(@sizeOf(WrittenRange) == 24);
+    }
+};
+
 /// The structs and enums that TypeScript gets, by the name it gets them under; `Exception` besides,
 /// as every architecture has it.
 pub const structs = .{
@@ -357,6 +405,9 @@ pub const structs = .{
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
     .{ "hookRequestLayout", HookRequest },
+    .{ "openedMemoryLayout", OpenedMemory },
+    .{ "lostRangeLayout", LostRange },
+    .{ "writtenRangeLayout", WrittenRange },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -370,4 +421,5 @@ pub const enums = .{
     .{ "hookAnswer", HookAnswer },
     .{ "statePart", StatePart },
     .{ "pageState", PageState },
+    .{ "tracking", Tracking },
 };

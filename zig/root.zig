@@ -15,12 +15,15 @@ const hooks = @import("outside/hooks.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
 const live = @import("outside/live.zig");
+const mappings = @import("outside/mappings.zig");
 const memory = @import("outside/memory.zig");
 const pool = @import("outside/pool.zig");
+const regions = @import("outside/regions.zig");
 const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
 const strings = @import("outside/strings.zig");
 const suspects = @import("outside/suspects.zig");
+const tracking = @import("outside/tracking.zig");
 
 /// Safety panics print, and printing pulls in libc and 130 KiB. A failed check is a crash here.
 pub const panic = std.debug.no_panic;
@@ -304,6 +307,86 @@ pub export fn fl_read_available(address: u64, into: *anyopaque, byte_length: u32
     return @intCast(available);
 }
 
+/// Maps `byte_length` bytes of an open file from `offset` on. What is written gets into the file
+/// only when `shared` is 1. `into.errno` says why the system refused.
+pub export fn fl_mapping_open(
+    descriptor: u32,
+    offset: u64,
+    byte_length: f64,
+    shared: u32,
+    into: *abi.OpenedMemory,
+    into_length: u32,
+) i32 {
+    if (into_length < @sizeOf(abi.OpenedMemory)) return number(.invalid_argument);
+    const length = lengthFrom(byte_length) orelse return number(.invalid_argument);
+    if (offset > offset_max) return number(.invalid_argument);
+    into.errno = 0;
+    return number(mappings.open(descriptor, offset, length, shared != 0, into));
+}
+
+const length_max = 1 << 53;
+const offset_max = std.math.maxInt(i64) - length_max;
+
+/// A length that is not 0, or null.
+fn lengthFrom(value: f64) ?u64 {
+    return if (value >= 1 and value < length_max) @intFromFloat(value) else null;
+}
+
+/// Lost parts of a mapped file into an array of `LostRange`: how many. `cursor` starts at 0, and
+/// fewer than fit are the last.
+pub export fn fl_mapping_lost(
+    handle: u64,
+    cursor: *u64,
+    into: *anyopaque,
+    byte_length: u32,
+) i32 {
+    if (handle == 0 or @intFromPtr(into) % 8 != 0) return number(.invalid_argument);
+    const ranges: [*]abi.LostRange = @ptrCast(@alignCast(into));
+    const room = byte_length / @sizeOf(abi.LostRange);
+    return @intCast(mappings.lost(@ptrFromInt(handle), cursor, ranges[0..room]));
+}
+
+/// Writes what was changed to the file: 0, or an errno.
+pub export fn fl_mapping_flush(handle: u64) i32 {
+    if (handle == 0) return number(.invalid_argument);
+    return mappings.flush(@ptrFromInt(handle));
+}
+
+/// Fresh memory whose first writes are noted in the way `wanted` (abi.Tracking).
+pub export fn fl_tracker_open(
+    byte_length: f64,
+    wanted: u32,
+    into: *abi.OpenedMemory,
+    into_length: u32,
+) i32 {
+    if (into_length < @sizeOf(abi.OpenedMemory)) return number(.invalid_argument);
+    const way = std.enums.fromInt(abi.Tracking, wanted) orelse return number(.invalid_argument);
+    const length = lengthFrom(byte_length) orelse return number(.invalid_argument);
+    into.errno = 0;
+    return number(tracking.open(length, way, into));
+}
+
+/// Written ranges of tracked memory into an array of `WrittenRange`: how many. `cursor` starts at
+/// 0, and fewer than fit are the last.
+pub export fn fl_tracker_take(
+    handle: u64,
+    cursor: *u64,
+    into: *anyopaque,
+    byte_length: u32,
+) i32 {
+    if (handle == 0 or @intFromPtr(into) % 8 != 0) return number(.invalid_argument);
+    const ranges: [*]abi.WrittenRange = @ptrCast(@alignCast(into));
+    const room = byte_length / @sizeOf(abi.WrittenRange);
+    return tracking.take(@ptrFromInt(handle), cursor, ranges[0..room]);
+}
+
+/// Ends a mapped file or tracked memory; once more does nothing. `unused` is 1 when no array over
+/// the memory is left; else it stays as zeroes.
+pub export fn fl_memory_close(handle: u64, unused: u32) i32 {
+    regions.close(handle, unused != 0);
+    return number(.ok);
+}
+
 /// The allocator, loader and lock functions that were running when an exception happened: their
 /// names, innermost first, each with a zero behind it. The bytes written, 0 when there was none.
 pub export fn fl_suspects(
@@ -342,6 +425,13 @@ pub export fn fl_hook_add(request: *const abi.HookRequest, byte_length: u32, id:
 /// Takes a hook away: 1, or 0 when it was gone. `hits` gets how often it was asked.
 pub export fn fl_hook_remove(index: u32, id: u64, hits: *u64) i32 {
     return hooks.remove(index, id, hits);
+}
+
+/// Finds out whether JavaScript can run with `byte_length` more on the stack, and not more than
+/// `stack_max` in all. `function` is what runs hooks; it is called for the hook `u32_max`, which
+/// has to answer "handled".
+pub export fn fl_hook_probe(function: u64, byte_length: u32, stack_max: u32) void {
+    if (function != 0) hooks.probeStack(function, byte_length, stack_max);
 }
 
 /// How often a hook was asked.
@@ -385,7 +475,10 @@ test {
     _ = @import("outside/exports.zig");
     _ = @import("outside/maps.zig");
     _ = @import("inside/suspects.zig");
+    _ = mappings;
     _ = memory;
+    _ = tracking;
+    _ = @import("inside/pages.zig");
     _ = barriers;
     _ = hooks;
     _ = slots;

@@ -32,6 +32,7 @@ interface BunFfi {
   dlopen(path: string, symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   linkSymbols(symbols: Readonly<Record<string, BunSignature>>): BunLibrary;
   ptr(view: ArrayBufferView): number;
+  toArrayBuffer(pointer: number, offset: number, length: number): ArrayBuffer;
   readonly JSCallback: new (body: CFunction, options: BunCallbackOptions) => BunCallback;
 }
 interface BunCallbackOptions extends BunSignature {
@@ -186,10 +187,13 @@ export const bun: Runtime | null = "Bun" in globalThis
     pointerTo: (view: ArrayBufferView): unknown => view.byteLength === 0 ? null : ffi().ptr(view),
     addressOfBuffer: (view: ArrayBufferView): bigint =>
       view.byteLength === 0 ? 0n : BigInt(ffi().ptr(view)),
+    bufferOver: (address: bigint, byteLength: number): ArrayBuffer =>
+      ffi().toArrayBuffer(Number(address), 0, byteLength),
     createCallback,
     runBlock,
     // bun:ffi refuses more.
     argumentsMax: 32,
+    stackMax: 2 ** 32 - 1,
     addressOf: (pointer: unknown): bigint => BigInt(pointer as number),
     pointerFrom: (address: bigint): unknown => address === 0n ? null : Number(address),
     isPointer: (value: unknown): boolean =>

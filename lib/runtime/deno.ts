@@ -33,6 +33,9 @@ interface DenoLibrary {
 interface DenoNamespace {
   dlopen(path: string, symbols: Readonly<Record<string, DenoDefinition>>): DenoLibrary;
   readonly UnsafeCallback: new (signature: CSignature, body: CFunction) => DenoCallback;
+  readonly UnsafePointerView: {
+    getArrayBuffer(pointer: unknown, byteLength: number): ArrayBuffer;
+  };
   readonly noColor: boolean;
   readonly permissions: {
     querySync(wanted: { name: "read"; path: string }): { readonly state: string };
@@ -103,24 +106,39 @@ function bindThunks(path: string, thunks: readonly ThunkBinding[]): BoundThunks 
   };
 }
 
-function createCallback(
-  signature: CSignature,
-  body: CFunction,
-  native: NativeFunctions,
-): NativeCallback {
-  let callback: DenoCallback;
+/** Runs what Deno allows only to programs that may use every native library. */
+function unscoped<T>(what: string, body: () => T): T {
   try {
-    callback = new (namespace().UnsafeCallback)(signature, body);
+    return body();
   } catch (error) {
     if (error instanceof Error && error.name === "NotCapable") {
       throw new Error(
-        "Cannot make a callback as Deno allows it only to programs that may use every native " +
-          "library: run it with --allow-ffi, without a list of paths",
+        `Cannot ${what} as Deno allows it only to programs that may use every native library: ` +
+          "run it with --allow-ffi, without a list of paths",
         { cause: error },
       );
     }
     throw error;
   }
+}
+
+function bufferOver(address: bigint, byteLength: number, native: NativeFunctions): ArrayBuffer {
+  const pointer = native.pointerOfAddress!(address);
+  return unscoped(
+    "make an array over native memory",
+    () => namespace().UnsafePointerView.getArrayBuffer(pointer, byteLength),
+  );
+}
+
+function createCallback(
+  signature: CSignature,
+  body: CFunction,
+  native: NativeFunctions,
+): NativeCallback {
+  const callback = unscoped(
+    "make a callback",
+    () => new (namespace().UnsafeCallback)(signature, body),
+  );
   return {
     address: native.addressOfPointer!(callback.pointer) as bigint,
     close: () => callback.close(),
@@ -161,10 +179,14 @@ export const deno: Runtime | null = "Deno" in globalThis && !("Bun" in globalThi
       native.pointerOfBuffer!(view),
     addressOfBuffer: (view: ArrayBufferView, native: NativeFunctions): bigint =>
       native.addressOfBuffer!(view) as bigint,
+    bufferOver,
     createCallback,
     runBlock: (handle: bigint, native: NativeFunctions): Promise<void> =>
       native.runBlockElsewhere!(handle) as Promise<void>,
     argumentsMax: Infinity,
+    // V8's --stack-size by default. From 40 KiB on past it, the engine does not take the stack for
+    // its own, and entering it ends the process ("Check failed: IsOnCentralStack()").
+    stackMax: 984 * 1024,
     addressOf: (pointer: unknown, native: NativeFunctions): bigint =>
       native.addressOfPointer!(pointer) as bigint,
     pointerFrom: (address: bigint, native: NativeFunctions): unknown =>

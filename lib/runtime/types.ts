@@ -85,6 +85,11 @@ export interface Runtime {
   pointerTo(view: ArrayBufferView, native: NativeFunctions): unknown;
   /** The address of a view's first byte; 0n when it is empty. */
   addressOfBuffer(view: ArrayBufferView, native: NativeFunctions): bigint;
+  /**
+   * A buffer over native memory, which stays native code's. A RangeError when it is longer than the
+   * runtime's buffers can be. Needs, in Deno, an unscoped `--allow-ffi`.
+   */
+  bufferOver(address: bigint, byteLength: number, native: NativeFunctions): ArrayBuffer;
   /** A C function that runs `body` on this thread. Needs, in Deno, an unscoped `--allow-ffi`. */
   createCallback(
     signature: CSignature,
@@ -95,6 +100,8 @@ export interface Runtime {
   runBlock(handle: bigint, native: NativeFunctions): Promise<void>;
   /** How many arguments a bound function can take. */
   readonly argumentsMax: number;
+  /** How much of a thread's stack there may be below a callback. Past it, the engine may abort. */
+  readonly stackMax: number;
   /** The address of a pointer value of this runtime. */
   addressOf(pointer: unknown, native: NativeFunctions): bigint;
   /** The runtime's own pointer value for an address, null for 0. */

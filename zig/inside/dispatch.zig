@@ -22,7 +22,7 @@ const assert = std.debug.assert;
 /// How deep hooks may run inside hooks.
 pub const depth_max = 8;
 /// What a hook has to itself, at least.
-const stack_room = 128 * 1024;
+pub const stack_room = 128 * 1024;
 
 /// Whether JavaScript hooks can run at all: a shadow stack would notice the way back. Written once,
 /// at attach.
@@ -48,7 +48,9 @@ pub const Dispatch = extern struct {
     exception: *abi.Exception,
     skipped: abi.HooksSkipped,
     /// JavaScript hooks that were asked before.
-    turn: u32,
+    turn: u16,
+    /// The engine did not run one, and has an error of its own ready.
+    refused: bool,
     info: sys.Siginfo,
     /// Up to where the trampoline expects the context.
     _room: [trampoline.dispatch_context - 88 - @sizeOf(sys.Siginfo)]u8,
@@ -71,8 +73,9 @@ pub fn barred(thread: *const threads.Thread, frame: *const Frame, armed: bool) a
     if (shadow_stack) return .shadow_stack;
     const stack = frame.stackPointer();
     if (thread.stack_high == 0 or stack > thread.stack_high) return .stack;
-    const lowest = thread.stack_low + thread.stack_guard;
-    if (stack < lowest) return .stack;
+    if (stack < thread.stack_low + thread.stack_guard) return .stack;
+    const lowest = @max(thread.stack_low + thread.stack_guard, thread.script_low);
+    if (stack < lowest) return .stack_full;
     const needed = size(frame) + stack_room;
     if (stack - lowest < needed) return .stack_full;
     if (thread.running) |running| if (running.depth + 1 >= depth_max) return .depth;
@@ -123,6 +126,7 @@ pub fn begin(
         .exception = @ptrFromInt(known.chunk + offset),
         .skipped = event.skipped,
         .turn = 0,
+        .refused = false,
         ._room = undefined,
         .info = event.info.*,
         .context = undefined,
@@ -143,10 +147,13 @@ pub fn begin(
 fn runHooks(dispatch: *Dispatch) callconv(.c) void {
     const thread = dispatch.thread;
     while (true) {
-        switch (askJavascript(dispatch)) {
+        if (askJavascript(dispatch)) |answer| switch (answer) {
             .handled => return finish(dispatch, .handled),
             .thrown => return finish(dispatch, .thrown),
             .next => {},
+        } else {
+            dispatch.refused = true;
+            dispatch.skipped = .stack_full;
         }
         var event: hooks.Event = .{
             .signal = dispatch.signal,
@@ -154,7 +161,7 @@ fn runHooks(dispatch: *Dispatch) callconv(.c) void {
             .frame = &dispatch.context,
             .thread = thread,
             .armed = true,
-            .barred = .none,
+            .barred = if (dispatch.refused) .stack_full else .none,
             .skipped = dispatch.skipped,
         };
         const answer = hooks.ask(&event, dispatch.running.hook);
@@ -174,14 +181,15 @@ comptime {
     @export(&runHooks, .{ .name = "fl_run_hooks", .visibility = .hidden });
 }
 
-fn askJavascript(dispatch: *Dispatch) abi.HookAnswer {
+/// Null when the engine refused to run the hook.
+fn askJavascript(dispatch: *Dispatch) ?abi.HookAnswer {
     const function: *const fn (u32, u32, u32, u32, f64) callconv(.c) i32 =
         @ptrFromInt(dispatch.function);
     const place: f64 = @floatFromInt(@intFromPtr(dispatch));
     const depth = dispatch.running.depth;
     const answer = function(dispatch.index, depth, dispatch.turn, dispatch.offset, place);
-    dispatch.turn += 1;
-    return std.enums.fromInt(abi.HookAnswer, answer) orelse .next;
+    dispatch.turn +|= 1;
+    return std.enums.fromInt(abi.HookAnswer, answer);
 }
 
 fn finish(dispatch: *Dispatch, answer: hooks.Answer) void {
@@ -192,7 +200,8 @@ fn finish(dispatch: *Dispatch, answer: hooks.Answer) void {
     known.pending = dispatch.pending;
     dispatch.exception.hooks_skipped = dispatch.skipped;
     switch (answer) {
-        .handled => hooks.mended(thread),
+        .handled => hooks.countRepeat(thread),
+        .mended => thread.progress = .{},
         .thrown => unwind(dispatch, known),
         .die => chain.die(dispatch.signal, &dispatch.info),
         .nobody => if (dispatch.recoverable) unwind(dispatch, known) else pass(dispatch),
@@ -203,7 +212,8 @@ fn finish(dispatch: *Dispatch, answer: hooks.Answer) void {
 /// Continues at the recovery point.
 fn unwind(dispatch: *Dispatch, known: *abi.ThreadRecord) void {
     const thread = dispatch.thread;
-    known.pending = .hooked;
+    // The engine throws its own error as soon as the call is over, and nobody would take ours.
+    known.pending = if (dispatch.refused) .none else .hooked;
     known.exception_offset = dispatch.running.depth;
     threads.countCaught();
     thread.progress = .{};

@@ -89,7 +89,8 @@ fn decide(
         raisedByCall(call.?.slot, signal, info, frame);
     var skipped: abi.HooksSkipped = .none;
     const ours = synchronous or raised or signals.advisory(signal, info.code);
-    if (hooks.any() and ours and !isPassing(signal, frame, thread)) {
+    const passing = isPassing(signal, frame, thread);
+    if (hooks.any() and ours and !passing) {
         var event: hooks.Event = .{
             .signal = signal,
             .info = info,
@@ -100,7 +101,7 @@ fn decide(
         };
         switch (askHooks(&event, thread)) {
             .nobody => {},
-            .handled => return .settled,
+            .handled, .mended => return .settled,
             .die => return .die,
             .thrown => if (call) |open| {
                 if (recover(signal, info, frame, thread, open, raised, event.skipped)) {
@@ -131,7 +132,8 @@ fn askHooks(event: *hooks.Event, thread: *threads.Thread) hooks.Answer {
         return .nobody;
     }
     const answer = hooks.ask(event, hooks.everything);
-    if (answer == .handled) hooks.mended(thread);
+    if (answer == .handled) hooks.countRepeat(thread);
+    if (answer == .mended) thread.progress = .{};
     return answer;
 }
 

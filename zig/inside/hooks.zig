@@ -9,6 +9,7 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const Frame = @import("../frame.zig").Frame;
+const red_zone = @import("../frame.zig").machine.red_zone;
 const actions = @import("actions.zig");
 const signals = @import("signals.zig");
 const threads = @import("threads.zig");
@@ -57,7 +58,8 @@ pub const Event = struct {
 };
 
 pub const Chosen = struct { index: u32, id: u64, function: u64 };
-pub const Answer = union(enum) { nobody, handled, thrown, die, javascript: Chosen };
+/// `mended` is "handled" by something that lets the instruction succeed, for certain.
+pub const Answer = union(enum) { nobody, handled, mended, thrown, die, javascript: Chosen };
 
 pub fn any() bool {
     return @atomicLoad(?*Hook, &newest, .monotonic) != null;
@@ -156,30 +158,52 @@ fn mayRun(hook: *const Hook, event: *Event) bool {
 const mended_mark: u64 = 0x6d65_6e64_6564_2121;
 
 /// Notes that a hook answered "handled".
-pub fn mended(thread: *threads.Thread) void {
+pub fn countRepeat(thread: *threads.Thread) void {
     thread.progress.repeats += 1;
     if (thread.record == 0) return;
     const known: *abi.ThreadRecord = @ptrFromInt(thread.record);
     known.result = mended_mark;
 }
 
+/// From so many repeats on, the stack has to stay the same as well: code that is not optimised
+/// keeps its variables there. Looking at it each time would be dear.
+const repeats_by_registers = 16;
+const stack_words = 80;
+
 /// Whether this exception was answered "handled" so often, with nothing changed in between, that
 /// nobody can be mending it.
 pub fn stuck(thread: *threads.Thread, info: *const sys.Siginfo, frame: *const Frame) bool {
     const last = &thread.progress;
-    const now: threads.Progress = .{
+    var now: threads.Progress = .{
         .instruction_pointer = frame.instructionPointer(),
         .address = info.payload.address,
         .digest = frame.digest(),
         .guard = thread.local.guard,
     };
-    const same = last.instruction_pointer == now.instruction_pointer and
+    var same = last.instruction_pointer == now.instruction_pointer and
         last.address == now.address and last.digest == now.digest and
         last.guard == now.guard and !returnedSince(thread);
+    if (same and last.repeats >= repeats_by_registers) {
+        now.stack = stackDigest(thread, frame);
+        same = last.repeats == repeats_by_registers or last.stack == now.stack;
+        last.stack = now.stack;
+    }
     if (!same) last.* = now;
     if (last.repeats < repeats_max) return false;
     last.* = .{};
     return true;
+}
+
+/// A sum over what the interrupted function has on its stack, the red zone included.
+fn stackDigest(thread: *const threads.Thread, frame: *const Frame) u64 {
+    const start = frame.stackPointer() -% red_zone;
+    if (start < thread.stack_low + thread.stack_guard or start >= thread.stack_high) return 0;
+    var words: [stack_words]u64 = undefined;
+    const length = @min(@sizeOf(@TypeOf(words)), thread.stack_high - start);
+    const copied = trampoline.probeCopy(std.mem.asBytes(&words)[0..length], start);
+    var sum: u64 = 0;
+    for (words[0 .. copied / 8]) |word| sum = std.math.rotl(u64, sum, 7) ^ word;
+    return sum;
 }
 
 fn returnedSince(thread: *const threads.Thread) bool {

@@ -43,6 +43,7 @@ pub fn decide(signal: u32, info: *sys.Siginfo, frame: *Frame) Fate {
             last.repeats += 1;
             return .settled;
         },
+        .mended => return .settled,
         .die => return .die,
         // Nothing here can be thrown to.
         .nobody, .thrown, .javascript => return .pass,

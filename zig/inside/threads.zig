@@ -47,6 +47,9 @@ pub const Thread = struct {
     passing: Passing = .{},
     /// The hook that runs on this thread, and those below it.
     running: ?*const Running = null,
+    /// The lowest stack pointer at which JavaScript has been seen to run; 0 when nobody tried.
+    /// Engines end their stacks above the system's end.
+    script_low: u64 = 0,
     /// A hook asked for single steps.
     stepping: bool = false,
 };
@@ -60,6 +63,7 @@ pub const Progress = struct {
     address: u64 = 0,
     digest: u64 = 0,
     guard: u64 = 0,
+    stack: u64 = 0,
     repeats: u32 = 0,
 };
 

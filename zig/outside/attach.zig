@@ -15,6 +15,7 @@ const host = @import("host.zig");
 const lock = @import("lock.zig");
 const barriers = @import("barriers.zig");
 const blocks = @import("blocks.zig");
+const regions = @import("regions.zig");
 const slots = @import("slots.zig");
 const suspects = @import("suspects.zig");
 
@@ -175,6 +176,7 @@ fn threadEnded(data: ?*anyopaque) callconv(.c) void {
     slots.releaseHeld(thread);
     barriers.closeOwned(thread.key);
     hooks.removeOwned(thread.key);
+    regions.closeOwned(thread.key);
     blocks.orphan(thread.key);
     freeAlternateStack(thread);
     lock.acquire();

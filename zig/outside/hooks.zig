@@ -4,7 +4,9 @@ const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
+const dispatch = @import("../inside/dispatch.zig");
 const inside = @import("../inside/hooks.zig");
+const threads = @import("../inside/threads.zig");
 const install = @import("install.zig");
 const lock = @import("lock.zig");
 const assert = std.debug.assert;
@@ -15,10 +17,11 @@ var last_id: u64 = 0;
 /// A new hook in front of all others, and the handlers of its signals: its index, or a negative
 /// status. `id` gets what tells it from others that had the same index.
 pub fn add(request: *const abi.HookRequest, id: *u64) i32 {
-    const installed = install.installForHooks(request.signals);
-    if (installed != .ok) return @backingInt(installed);
+    // Until the hook is in the list: whoever removes another one must not take the handlers away.
     lock.acquire();
     defer lock.release();
+    const installed = install.installForHooks(request.signals);
+    if (installed != .ok) return @backingInt(installed);
     const index = vacant() orelse return @backingInt(abi.Status.no_free_slot);
     const hook = &table[index];
     var fill: u64 = 0;
@@ -74,6 +77,21 @@ fn forget(hook: *inside.Hook) void {
     hook.fill = 0;
     hook.removed = false;
     hook.id = 0;
+}
+
+/// Runs `function`, which runs JavaScript hooks, with `byte_length` more on the stack, and notes
+/// where that was if JavaScript could run there. Does nothing near the end of the stack, nor with
+/// more than `length_max` in all.
+pub fn probeStack(function: u64, byte_length: u32, length_max: u32) void {
+    const thread = threads.current() orelse return;
+    const here = @frameAddress();
+    if (here < thread.stack_low or here >= thread.stack_high) return;
+    if (thread.script_low == 0) thread.script_low = here; // Where it runs now.
+    const end = thread.stack_low + thread.stack_guard + dispatch.stack_room;
+    if (here < @max(end, thread.stack_high -| length_max) + byte_length) return;
+    const answer = trampoline.callDeeper(function, byte_length);
+    if (answer != @backingInt(abi.HookAnswer.handled)) return;
+    thread.script_low = @min(thread.script_low, here - byte_length);
 }
 
 /// How often a handler that still looks at a removed hook is waited for.

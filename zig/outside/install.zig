@@ -30,10 +30,8 @@ pub fn install(mask: u32) abi.Status {
     return status_now;
 }
 
-/// The same until no hook needs them any more.
+/// The same until no hook needs them any more. Under the lock.
 pub fn installForHooks(mask: u32) abi.Status {
-    lock.acquire();
-    defer lock.release();
     return installMissing(mask);
 }
 

@@ -25,6 +25,7 @@ pub const sigsys = 31;
 pub const si_user = 0;
 pub const si_kernel = 0x80;
 pub const si_tkill = -6;
+pub const segv_maperr = 1;
 pub const segv_accerr = 2;
 pub const bus_adraln = 1;
 pub const bus_objerr = 3;
@@ -229,6 +230,38 @@ pub fn mapFile(descriptor: u32, length: u64) ?u64 {
     return if (failed(result)) null else result;
 }
 
+/// A mapping of `length` bytes of a file from `offset` on, readable and writable. What is written
+/// gets into the file only when it is shared. The error is mmap's errno.
+pub fn mapFileAt(
+    descriptor: u32,
+    offset: u64,
+    length: u64,
+    shared: bool,
+    errno: *i32,
+) ?u64 {
+    const protection = protection_read | protection_write;
+    // Without a reservation: a file may be larger than the memory that could hold it changed.
+    const flags = if (shared) map_shared else map_private | map_noreserve;
+    const result = linux.syscall6(.mmap, 0, length, protection, flags, descriptor, offset);
+    errno.* = @backingInt(linux.errno(result));
+    return if (failed(result)) null else result;
+}
+
+/// Fresh zeroed memory, readable and writable, in place of a whole range, without a reservation.
+pub fn mapZeroes(address: u64, length: u64) bool {
+    const protection = protection_read | protection_write;
+    const flags = map_private | map_anonymous | map_fixed | map_noreserve;
+    const none: usize = @bitCast(@as(i64, -1));
+    return !failed(linux.syscall6(.mmap, address, length, protection, flags, none, 0));
+}
+
+/// Writes changed pages of a shared mapping to its file: the errno of msync, 0 when it succeeded.
+pub fn synchronize(address: u64, length: u64) i32 {
+    const wait_for_it = 4; // MS_SYNC
+    const result = linux.syscall3(.msync, address, length, wait_for_it);
+    return @backingInt(linux.errno(result));
+}
+
 /// Fresh zeroed memory in place of whatever is at `address`.
 pub fn mapAt(address: u64, length: u64, protection: u32) bool {
     const flags = map_private | map_anonymous | map_fixed;
@@ -283,6 +316,36 @@ pub fn openRead(path: [*:0]const u8) ?u32 {
 pub fn read(descriptor: u32, into: []u8) ?usize {
     const result = linux.syscall3(.read, descriptor, @intFromPtr(into.ptr), into.len);
     return if (failed(result)) null else result;
+}
+
+/// Another descriptor of the same open file, closed on exec, or null.
+pub fn duplicate(descriptor: u32) ?u32 {
+    const duplicate_close_on_exec = 1030; // F_DUPFD_CLOEXEC
+    const result = linux.syscall3(.fcntl, descriptor, duplicate_close_on_exec, 0);
+    return if (failed(result)) null else @intCast(result);
+}
+
+/// The size of a file now, or null. Moves the descriptor's position, which nobody uses.
+pub fn fileSize(descriptor: u32) ?u64 {
+    const to_the_end = 2; // SEEK_END
+    const result = linux.syscall3(.lseek, descriptor, 0, to_the_end);
+    return if (failed(result)) null else result;
+}
+
+/// The result of an ioctl that takes a struct; negative errno on failure.
+pub fn control(descriptor: u32, request: u32, argument: *anyopaque) i64 {
+    return @bitCast(linux.syscall3(.ioctl, descriptor, request, @intFromPtr(argument)));
+}
+
+/// A descriptor by which page faults of user mode are looked after, or null where the system does
+/// not allow it.
+pub fn userfault() ?u32 {
+    const user_mode_only = 1;
+    const close_on_exec = 0o2000000;
+    const do_not_block = 0o4000;
+    const flags = user_mode_only | close_on_exec | do_not_block;
+    const result = linux.syscall1(.userfaultfd, flags);
+    return if (failed(result)) null else @intCast(result);
 }
 
 pub fn close(descriptor: u32) void {

@@ -403,6 +403,7 @@ pub fn leavesGuarded(ip: u64) bool {
     return common.isBarrier(ip);
 }
 
+pub const callDeeper = dispatch.callDeeper;
 pub const dispatch_context = dispatch.context_offset;
 pub const dispatchEntry = dispatch.dispatchEntry;
 pub const slots_max = common.slots_max;

@@ -71,7 +71,46 @@ comptime {
 
 comptime {
     std.debug.assert(context_offset == 128 + 128); // As in the assembly above.
+    asm (
+        \\.text
+        // i32 fl_call_deeper(u64 function, u64 byte_length): calls a function that runs hooks with
+        // so much more on the stack, none of it touched.
+        \\.p2align 4
+        \\.globl fl_call_deeper
+        \\.hidden fl_call_deeper
+        \\.type fl_call_deeper, %function
+        \\fl_call_deeper:
+        \\  .cfi_startproc
+        \\  hint #34
+        \\  stp x29, x30, [sp, #-16]!
+        \\  .cfi_def_cfa_offset 16
+        \\  .cfi_offset x29, -16
+        \\  .cfi_offset x30, -8
+        \\  mov x29, sp
+        \\  .cfi_def_cfa x29, 16
+        \\  sub x10, x29, x1
+        \\  and sp, x10, #-16
+        \\  mov x9, x0
+        \\  mov w0, #-1
+        \\  mov w1, #0
+        \\  mov w2, #0
+        \\  mov w3, #0
+        \\  movi d0, #0
+        \\  blr x9
+        \\  mov sp, x29
+        \\  .cfi_def_cfa sp, 16
+        \\  ldp x29, x30, [sp], #16
+        \\  .cfi_def_cfa_offset 0
+        \\  .cfi_restore x29
+        \\  .cfi_restore x30
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_call_deeper, . - fl_call_deeper
+    );
 }
+
+extern fn fl_call_deeper(function: u64, byte_length: u64) callconv(.c) i32;
+pub const callDeeper = fl_call_deeper;
 
 extern fn fl_dispatch() callconv(.c) void;
 

@@ -376,6 +376,7 @@ pub const probeLoad = common.probeLoad;
 pub const probePages = common.probePages;
 pub const fixup = common.fixup;
 pub const dispatch_context = dispatch.context_offset;
+pub const callDeeper = dispatch.callDeeper;
 pub const dispatchEntry = dispatch.dispatchEntry;
 
 /// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.

@@ -71,6 +71,42 @@ comptime {
     std.debug.assert(context_offset == 256); // As in the assembly above.
 }
 
+comptime {
+    asm (
+        \\.text
+        \\.p2align 4, 0xcc
+        // i32 fl_call_deeper(u64 function, u64 byte_length): calls a function that runs hooks with
+        // so much more on the stack, none of it touched.
+        \\.globl fl_call_deeper
+        \\.hidden fl_call_deeper
+        \\.type fl_call_deeper, @function
+        \\fl_call_deeper:
+        \\  .cfi_startproc
+        \\  pushq %rbp
+        \\  .cfi_def_cfa_offset 16
+        \\  .cfi_offset %rbp, -16
+        \\  movq %rsp, %rbp
+        \\  .cfi_def_cfa_register %rbp
+        \\  subq %rsi, %rsp
+        \\  andq $-16, %rsp
+        \\  movq %rdi, %rax
+        \\  movl $-1, %edi
+        \\  xorl %esi, %esi
+        \\  xorl %edx, %edx
+        \\  xorl %ecx, %ecx
+        \\  pxor %xmm0, %xmm0
+        \\  callq *%rax
+        \\  leave
+        \\  .cfi_def_cfa %rsp, 8
+        \\  ret
+        \\  .cfi_endproc
+        \\.size fl_call_deeper, . - fl_call_deeper
+    );
+}
+
+extern fn fl_call_deeper(function: u64, byte_length: u64) callconv(.c) i32;
+pub const callDeeper = fl_call_deeper;
+
 extern fn fl_dispatch() callconv(.c) void;
 
 pub fn dispatchEntry() u64 {
