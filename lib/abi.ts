@@ -1,32 +1,61 @@
 // Generated from zig/abi.zig by `zig build abi`. Do not edit.
 
-/** Layout of `abi.Exception`, in bytes. */
-export const exceptionLayout = {
-  byteLength: 552,
-  size: { offset: 0, byteLength: 4, type: "u32" },
-  signal: { offset: 4, byteLength: 4, type: "u32" },
-  code: { offset: 8, byteLength: 4, type: "i32" },
-  flags: { offset: 12, byteLength: 4, type: "u32" },
-  access: { offset: 16, byteLength: 4, type: "u32" },
-  slot: { offset: 20, byteLength: 4, type: "u32" },
-  process_id: { offset: 24, byteLength: 4, type: "u32" },
-  thread_id: { offset: 28, byteLength: 4, type: "u32" },
-  hooks_skipped: { offset: 32, byteLength: 4, type: "u32" },
-  extended_length: { offset: 36, byteLength: 4, type: "u32" },
-  frame_count: { offset: 40, byteLength: 4, type: "u32" },
-  stack_length: { offset: 44, byteLength: 4, type: "u32" },
-  address: { offset: 48, byteLength: 8, type: "u64" },
-  instruction_pointer: { offset: 56, byteLength: 8, type: "u64" },
-  stack_pointer: { offset: 64, byteLength: 8, type: "u64" },
-  stack_low: { offset: 72, byteLength: 8, type: "u64" },
-  stack_high: { offset: 80, byteLength: 8, type: "u64" },
-  stack_guard: { offset: 88, byteLength: 8, type: "u64" },
-  recovery_point: { offset: 96, byteLength: 8, type: "u64" },
-  stack_address: { offset: 104, byteLength: 8, type: "u64" },
-  siginfo: { offset: 112, byteLength: 128, type: "bytes" },
-  context: { offset: 240, byteLength: 304, type: "bytes" },
-  extended_gap_at: { offset: 544, byteLength: 4, type: "u32" },
-  extended_gap: { offset: 548, byteLength: 4, type: "u32" },
+/** Layout of `abi.Exception` by architecture, in bytes. */
+export const exceptionLayouts = {
+  x64: {
+    byteLength: 552,
+    size: { offset: 0, byteLength: 4, type: "u32" },
+    signal: { offset: 4, byteLength: 4, type: "u32" },
+    code: { offset: 8, byteLength: 4, type: "i32" },
+    flags: { offset: 12, byteLength: 4, type: "u32" },
+    access: { offset: 16, byteLength: 4, type: "u32" },
+    slot: { offset: 20, byteLength: 4, type: "u32" },
+    process_id: { offset: 24, byteLength: 4, type: "u32" },
+    thread_id: { offset: 28, byteLength: 4, type: "u32" },
+    hooks_skipped: { offset: 32, byteLength: 4, type: "u32" },
+    extended_length: { offset: 36, byteLength: 4, type: "u32" },
+    frame_count: { offset: 40, byteLength: 4, type: "u32" },
+    stack_length: { offset: 44, byteLength: 4, type: "u32" },
+    address: { offset: 48, byteLength: 8, type: "u64" },
+    instruction_pointer: { offset: 56, byteLength: 8, type: "u64" },
+    stack_pointer: { offset: 64, byteLength: 8, type: "u64" },
+    stack_low: { offset: 72, byteLength: 8, type: "u64" },
+    stack_high: { offset: 80, byteLength: 8, type: "u64" },
+    stack_guard: { offset: 88, byteLength: 8, type: "u64" },
+    recovery_point: { offset: 96, byteLength: 8, type: "u64" },
+    stack_address: { offset: 104, byteLength: 8, type: "u64" },
+    siginfo: { offset: 112, byteLength: 128, type: "bytes" },
+    extended_gap_at: { offset: 240, byteLength: 4, type: "u32" },
+    extended_gap: { offset: 244, byteLength: 4, type: "u32" },
+    context: { offset: 248, byteLength: 304, type: "bytes" },
+  },
+  arm64: {
+    byteLength: 712,
+    size: { offset: 0, byteLength: 4, type: "u32" },
+    signal: { offset: 4, byteLength: 4, type: "u32" },
+    code: { offset: 8, byteLength: 4, type: "i32" },
+    flags: { offset: 12, byteLength: 4, type: "u32" },
+    access: { offset: 16, byteLength: 4, type: "u32" },
+    slot: { offset: 20, byteLength: 4, type: "u32" },
+    process_id: { offset: 24, byteLength: 4, type: "u32" },
+    thread_id: { offset: 28, byteLength: 4, type: "u32" },
+    hooks_skipped: { offset: 32, byteLength: 4, type: "u32" },
+    extended_length: { offset: 36, byteLength: 4, type: "u32" },
+    frame_count: { offset: 40, byteLength: 4, type: "u32" },
+    stack_length: { offset: 44, byteLength: 4, type: "u32" },
+    address: { offset: 48, byteLength: 8, type: "u64" },
+    instruction_pointer: { offset: 56, byteLength: 8, type: "u64" },
+    stack_pointer: { offset: 64, byteLength: 8, type: "u64" },
+    stack_low: { offset: 72, byteLength: 8, type: "u64" },
+    stack_high: { offset: 80, byteLength: 8, type: "u64" },
+    stack_guard: { offset: 88, byteLength: 8, type: "u64" },
+    recovery_point: { offset: 96, byteLength: 8, type: "u64" },
+    stack_address: { offset: 104, byteLength: 8, type: "u64" },
+    siginfo: { offset: 112, byteLength: 128, type: "bytes" },
+    extended_gap_at: { offset: 240, byteLength: 4, type: "u32" },
+    extended_gap: { offset: 244, byteLength: 4, type: "u32" },
+    context: { offset: 248, byteLength: 464, type: "bytes" },
+  },
 } as const;
 
 /** Layout of `abi.ThreadRecord`, in bytes. */
@@ -46,7 +75,7 @@ export const threadRecordLayout = {
 
 /** Layout of `abi.CallBlock`, in bytes. */
 export const callBlockLayout = {
-  byteLength: 232,
+  byteLength: 248,
   record: { offset: 0, byteLength: 64, type: "struct" },
   entry: { offset: 64, byteLength: 8, type: "u64" },
   target: { offset: 72, byteLength: 8, type: "u64" },
@@ -54,13 +83,13 @@ export const callBlockLayout = {
   raised: { offset: 84, byteLength: 4, type: "u32" },
   slot_stack_bytes: { offset: 88, byteLength: 4, type: "u32" },
   slot_state: { offset: 92, byteLength: 4, type: "u32" },
-  integers: { offset: 96, byteLength: 48, type: "bytes" },
-  floats: { offset: 144, byteLength: 64, type: "bytes" },
-  stack: { offset: 208, byteLength: 8, type: "u64" },
-  stack_bytes: { offset: 216, byteLength: 4, type: "u32" },
-  _padding: { offset: 220, byteLength: 4, type: "u32" },
-  status: { offset: 224, byteLength: 4, type: "i32" },
-  _reserved: { offset: 228, byteLength: 4, type: "u32" },
+  integers: { offset: 96, byteLength: 64, type: "bytes" },
+  floats: { offset: 160, byteLength: 64, type: "bytes" },
+  stack: { offset: 224, byteLength: 8, type: "u64" },
+  stack_bytes: { offset: 232, byteLength: 4, type: "u32" },
+  _padding: { offset: 236, byteLength: 4, type: "u32" },
+  status: { offset: 240, byteLength: 4, type: "i32" },
+  _reserved: { offset: 244, byteLength: 4, type: "u32" },
 } as const;
 
 /** Layout of `abi.SignalStatus`, in bytes. */
@@ -96,6 +125,21 @@ export const mappingLayout = {
   path_length: { offset: 24, byteLength: 4, type: "u32" },
   _reserved: { offset: 28, byteLength: 4, type: "u32" },
   path: { offset: 32, byteLength: 4096, type: "bytes" },
+} as const;
+
+/** Layout of `abi.MachineFacts`, in bytes. */
+export const machineFactsLayout = {
+  byteLength: 128,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  ptrace_scope: { offset: 4, byteLength: 4, type: "i32" },
+  tracer: { offset: 8, byteLength: 4, type: "u32" },
+  perf_event_paranoid: { offset: 12, byteLength: 4, type: "i32" },
+  perf_breakpoint: { offset: 16, byteLength: 4, type: "i32" },
+  userfaultfd: { offset: 20, byteLength: 4, type: "i32" },
+  userfaultfd_user_mode: { offset: 24, byteLength: 4, type: "i32" },
+  memory_file: { offset: 28, byteLength: 4, type: "i32" },
+  kernel_release: { offset: 32, byteLength: 64, type: "bytes" },
+  glibc_version: { offset: 96, byteLength: 32, type: "bytes" },
 } as const;
 
 /** Layout of `abi.HookRequest`, in bytes. */
@@ -281,39 +325,86 @@ export const exceptionFlags = {
   suspect_mentioned: 16,
 } as const;
 
-/** Offsets of the registers in the machine context. */
+/** Offsets of the registers in the machine context, by architecture. */
 export const machineRegisters = {
-  r8: 40,
-  r9: 48,
-  r10: 56,
-  r11: 64,
-  r12: 72,
-  r13: 80,
-  r14: 88,
-  r15: 96,
-  rdi: 104,
-  rsi: 112,
-  rbp: 120,
-  rbx: 128,
-  rdx: 136,
-  rax: 144,
-  rcx: 152,
-  rsp: 160,
-  rip: 168,
-  eflags: 176,
+  x64: {
+    r8: 40,
+    r9: 48,
+    r10: 56,
+    r11: 64,
+    r12: 72,
+    r13: 80,
+    r14: 88,
+    r15: 96,
+    rdi: 104,
+    rsi: 112,
+    rbp: 120,
+    rbx: 128,
+    rdx: 136,
+    rax: 144,
+    rcx: 152,
+    rsp: 160,
+    rip: 168,
+    eflags: 176,
+  },
+  arm64: {
+    x0: 184,
+    x1: 192,
+    x2: 200,
+    x3: 208,
+    x4: 216,
+    x5: 224,
+    x6: 232,
+    x7: 240,
+    x8: 248,
+    x9: 256,
+    x10: 264,
+    x11: 272,
+    x12: 280,
+    x13: 288,
+    x14: 296,
+    x15: 304,
+    x16: 312,
+    x17: 320,
+    x18: 328,
+    x19: 336,
+    x20: 344,
+    x21: 352,
+    x22: 360,
+    x23: 368,
+    x24: 376,
+    x25: 384,
+    x26: 392,
+    x27: 400,
+    x28: 408,
+    x29: 416,
+    x30: 424,
+    sp: 432,
+    pc: 440,
+    pstate: 448,
+  },
 } as const;
 
 /** The machine names of the portable register names. */
 export const portableRegisters = {
-  instructionPointer: "rip",
-  stackPointer: "rsp",
-  framePointer: "rbp",
-  flags: "eflags",
+  x64: {
+    instructionPointer: "rip",
+    stackPointer: "rsp",
+    framePointer: "rbp",
+    flags: "eflags",
+  },
+  arm64: {
+    instructionPointer: "pc",
+    stackPointer: "sp",
+    framePointer: "x29",
+    flags: "pstate",
+  },
 } as const;
 
 /** Signatures of the exported functions. */
 export const symbols = {
   fl_abi_hash: { parameters: [], result: "u64" },
+  fl_version: { parameters: [], result: "u32" },
   fl_attach: { parameters: ["buffer", "u32"], result: "i32" },
   fl_thread_id: { parameters: [], result: "u32" },
   fl_give_chunk: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
@@ -355,6 +446,7 @@ export const symbols = {
   fl_tracker_take: { parameters: ["u64", "buffer", "buffer", "u32"], result: "i32" },
   fl_memory_close: { parameters: ["u64", "u32"], result: "i32" },
   fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
+  fl_machine_facts: { parameters: ["buffer", "u32"], result: "i32" },
   fl_hook_add: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
   fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
   fl_hook_probe: { parameters: ["u64", "u32", "u32"], result: "void" },
@@ -369,4 +461,7 @@ export const symbols = {
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x479a93d0f239622dn;
+export const abiHash = 0x6f04ee3c4cd2307bn;
+
+/** Of the package that all of this belongs to. */
+export const version = "0.1.0";

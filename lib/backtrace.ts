@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { exceptionLayout } from "./abi.ts";
 import type { ExceptionBytes } from "./exception_info.ts";
+import { exceptionLayout } from "./machine.ts";
 import type { StackFrame } from "./stack_frame.ts";
 import { type CodeAt, codeAt, type RawFrame, refreshModules, unwind } from "./symbols.ts";
 

@@ -22,6 +22,13 @@ export function bundledLibrary(name: "faultline.so" | "faultline_symbols.so"): s
         : require("./native/linux-x64/faultline_symbols.so");
       return typeof path === "string" ? path : null;
     }
+    // deno-lint-ignore no-process-global
+    if (process.platform === "linux" && process.arch === "arm64") {
+      const path: unknown = name === "faultline.so"
+        ? require("./native/linux-arm64/faultline.so")
+        : require("./native/linux-arm64/faultline_symbols.so");
+      return typeof path === "string" ? path : null;
+    }
   } catch {
     // Nothing is bundled: the literal is a module that is not there, or no JavaScript.
   }

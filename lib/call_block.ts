@@ -17,6 +17,7 @@ import { type OnCaught, prepareReads, readString } from "./guarded_read.ts";
 import { exactResult, finishResult } from "./guarded_result.ts";
 import { HardwareException } from "./hardware_exception.ts";
 import { keep, keptCount, keptSince, letGo } from "./kept.ts";
+import { machine } from "./machine.ts";
 import { checkStatus, type Native, type RecordViews, recordViews } from "./native.ts";
 import { blockBegins, blockEnds } from "./running_hooks.ts";
 import { isCallback } from "./callback_brand.ts";
@@ -35,8 +36,7 @@ const pendingIndex = threadRecordLayout.pending.offset / 4;
 const exceptionMaxIndex = threadRecordLayout.exception_size_max.offset / 4;
 /** As `Slot.propagate_bit` of the trampoline. */
 const propagateBit = 0x8000_0000;
-const integerRegisters = 6;
-const floatRegisters = 8;
+const { integerRegisters, floatRegisters } = machine;
 
 /** One call: its memory, and what must stay alive while it runs. */
 interface Block {

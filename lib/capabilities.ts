@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { machine } from "./machine.ts";
 import { platformName } from "./native.ts";
 import { platforms } from "./platforms.ts";
 
@@ -13,7 +14,10 @@ export interface Capability {
   readonly reason: string | null;
 }
 
-/** The names of all abilities. */
+/**
+ * The names of all abilities. `integerDivision` is that an integer division by zero is an
+ * exception: on arm64 it gives 0.
+ */
 export type CapabilityName =
   | "catch"
   | "javascriptHooks"
@@ -25,7 +29,8 @@ export type CapabilityName =
   | "fpTraps"
   | "isolation"
   | "minidump"
-  | "symbols";
+  | "symbols"
+  | "integerDivision";
 
 const built: ReadonlySet<CapabilityName> = new Set([
   "catch",
@@ -34,6 +39,7 @@ const built: ReadonlySet<CapabilityName> = new Set([
   "stackOverflow",
   "minidump",
   "symbols",
+  "integerDivision",
 ]);
 const names: readonly CapabilityName[] = [
   "catch",
@@ -47,6 +53,7 @@ const names: readonly CapabilityName[] = [
   "isolation",
   "minidump",
   "symbols",
+  "integerDivision",
 ];
 
 function capability(name: CapabilityName): Capability {
@@ -56,6 +63,12 @@ function capability(name: CapabilityName): Capability {
   }
   if (platforms[platform] === undefined) {
     return { available: false, reason: `there is no native library for ${platform} yet` };
+  }
+  if (name === "integerDivision" && !machine.divisionTraps) {
+    return {
+      available: false,
+      reason: "an integer division by zero gives 0 on arm64, and no trap",
+    };
   }
   return { available: true, reason: null };
 }

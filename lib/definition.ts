@@ -8,6 +8,7 @@ import { describeValue } from "./describe_value.ts";
 import { bunNames, type BunType, parseBunDefinition } from "./bun_definition.ts";
 import { isStaticType, type ParsedStatic, staticTypeNames } from "./foreign_static.ts";
 import type { GuardedSignature } from "./guarded_call.ts";
+import { machine } from "./machine.ts";
 import {
   exactResultCodecs,
   nativeTypeNames,
@@ -63,8 +64,7 @@ const defaultMasks: SignalMasks = Object.freeze({
   raised: 0,
 });
 
-const integerRegisters = 6;
-const floatRegisters = 8;
+const { integerRegisters, floatRegisters } = machine;
 const optionNames: ReadonlySet<string> = new Set(["signals", "exceptions", "afterException"]);
 const definitionNames: ReadonlySet<string> = new Set([
   ...optionNames,

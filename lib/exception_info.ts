@@ -3,14 +3,9 @@
  *
  * @module
  */
-import {
-  exceptionFlags,
-  exceptionLayout,
-  hooksSkipped,
-  machineRegisters,
-  portableRegisters,
-} from "./abi.ts";
+import { exceptionFlags, hooksSkipped } from "./abi.ts";
 import { explain, type MappingsAround } from "./explanation.ts";
+import { exceptionLayout, machine, portableNames, registerOffsets } from "./machine.ts";
 import { decodeSiginfo, type SiginfoFields } from "./siginfo.ts";
 import {
   codeName,
@@ -73,8 +68,9 @@ export interface ExceptionInfo {
    */
   readonly explanation: string;
   /**
-   * The instruction at `instructionPointer`, read at first use: up to 15 bytes, the most that one
-   * can have. null when they cannot be read. `text` needs the optional package iced-x86.
+   * The instruction at `instructionPointer`, read at first use: up to 15 bytes on x64, the most
+   * that one can have, and 4 on arm64. null when they cannot be read. `text` needs the optional
+   * package iced-x86, and is null on arm64.
    */
   readonly instruction: FaultingInstruction | null;
   readonly instructionPointer: bigint;
@@ -206,9 +202,10 @@ export class ExceptionReader {
     return new Uint8Array(buffer, byteOffset + this.#offset + start, byteLength).slice();
   }
 
-  register(name: keyof typeof machineRegisters): bigint {
-    const at = exceptionLayout.context.offset + machineRegisters[name];
-    return this.#chunk.getBigUint64(this.#offset + at, true);
+  /** A register at its offset in the machine context. */
+  registerAt(offset: number): bigint {
+    const at = this.#offset + exceptionLayout.context.offset + offset;
+    return this.#chunk.getBigUint64(at, true);
   }
 }
 
@@ -286,11 +283,11 @@ export function typeOf(reader: ExceptionReader): ExceptionType {
 
 function readRegisters(reader: ExceptionReader): Readonly<Registers> {
   const registers: Record<string, bigint> = {};
-  for (const [name, machine] of Object.entries(portableRegisters)) {
-    registers[name] = reader.register(machine);
+  for (const [name, machineName] of Object.entries(portableNames)) {
+    registers[name] = reader.registerAt(registerOffsets[machineName]!);
   }
-  for (const name of Object.keys(machineRegisters) as (keyof typeof machineRegisters)[]) {
-    registers[name] = reader.register(name);
+  for (const [name, offset] of Object.entries(registerOffsets)) {
+    registers[name] = reader.registerAt(offset);
   }
   return Object.freeze(registers) as unknown as Readonly<Registers>;
 }
@@ -317,9 +314,6 @@ export function withBacktrace(
     Object.defineProperty(info, "backtrace", { value: backtrace }),
   ) as ExceptionInfo;
 }
-
-/** The longest instruction of x86-64. */
-const instructionMax = 15;
 
 /** The value of `compute`, which runs at the first call. */
 function once<T>(compute: () => T): () => T {
@@ -368,7 +362,7 @@ function readInstruction(
   details: ExceptionDetails,
 ): FaultingInstruction | null {
   const address = reader.u64("instruction_pointer");
-  const bytes = details.readAvailable(address, instructionMax);
+  const bytes = details.readAvailable(address, machine.instructionLength);
   if (bytes.byteLength === 0) return null;
   return Object.freeze(
     lazily({ bytes }, { text: () => details.instructionText(bytes, address) }),

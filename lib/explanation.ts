@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { machine } from "./machine.ts";
 import { type MemoryOperand, memoryOperand } from "./memory_operand.ts";
 import type { ExceptionType } from "./signal_table.ts";
 
@@ -48,7 +49,7 @@ const page = 4096n;
 const nullEnd = 0x10000n;
 /** "Near" a module: a stray index or a stale pointer, rather than noise. */
 const nearMax = 1n << 30n;
-const halfEnd = 1n << 47n;
+const halfEnd = 1n << machine.addressBits;
 const addressEnd = 1n << 64n;
 
 function hex(value: bigint): string {
@@ -161,6 +162,11 @@ function explainUnmapped(address: bigint, around: MappingsAround): string {
   if (address >= addressEnd - halfEnd) {
     return explainPoison(address) ?? "an address of the kernel, which no process may use";
   }
+  if (!isCanonical(address)) {
+    // Only arm64 reports such an address.
+    return explainPoison(address) ??
+      `non-canonical pointer ${hex(address)}, which no process can have`;
+  }
   if (around.at !== null) {
     return `unmapped when it was accessed; ${
       describeMapping(around.at)
@@ -200,11 +206,6 @@ function explainForbidden(exception: ExplainedException, around: MappingsAround)
   if (exception.access === "read" && read !== "r") return `not readable: in ${name}`;
   return `refused by the system when it was accessed; now in ${name}`;
 }
-
-const pointerRegisters = [
-  ...["rdi", "rsi", "rdx", "rcx", "rax", "rbx", "rbp", "rsp", "rip"],
-  ...["r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"],
-];
 
 /** Instructions that only the kernel may execute, by their first bytes. */
 function isPrivileged(bytes: Uint8Array | null): boolean {
@@ -249,7 +250,7 @@ function explainProtection({ registers, bytes, instructionPointer }: ExplainedEx
   const known = operand === null ? null : explainOperand(operand, registers);
   if (known !== null) return known;
   // Instructions with operands of their own: those of strings, of the stack, indirect jumps.
-  const name = pointerRegisters.find((one) => !isCanonical(registers[one] ?? 0n));
+  const name = machine.pointerRegisters.find((one) => !isCanonical(registers[one] ?? 0n));
   if (name !== undefined) return explainPointer(name, registers[name]!);
   return "a non-canonical address or a privileged instruction; no register says which";
 }

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { hookKind, hookRequestLayout, machineRegisters, portableRegisters } from "./abi.ts";
+import { hookKind, hookRequestLayout } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import type { LiveException } from "./live_exception.ts";
+import { portableNames, registerOffsets } from "./machine.ts";
 import { bitsOf, checkProtection, type MemoryRange, type Protection } from "./memory_range.ts";
 import { takeRange } from "./memory_range.ts";
 import { native } from "./native.ts";
@@ -77,7 +78,7 @@ export interface HookFilter {
 
 const what = "add a hook";
 const layout = hookRequestLayout;
-const registersStart = Math.min(...Object.values(machineRegisters));
+const registersStart = Math.min(...Object.values(registerOffsets));
 /** The longest instruction of x86-64. */
 const instructionMax = 15;
 
@@ -146,10 +147,10 @@ function checkedBigint(name: string, value: unknown): bigint {
 }
 
 /** The machine name of a register, or undefined. */
-function machineName(name: string): keyof typeof machineRegisters | undefined {
-  if (Object.hasOwn(machineRegisters, name)) return name as keyof typeof machineRegisters;
-  if (!Object.hasOwn(portableRegisters, name)) return undefined;
-  return portableRegisters[name as keyof typeof portableRegisters];
+function machineName(name: string): string | undefined {
+  if (Object.hasOwn(registerOffsets, name)) return name;
+  if (!Object.hasOwn(portableNames, name)) return undefined;
+  return portableNames[name as keyof typeof portableNames];
 }
 
 function writeRegisters(view: DataView, registers: unknown): void {
@@ -160,7 +161,7 @@ function writeRegisters(view: DataView, registers: unknown): void {
   for (const [name, value] of Object.entries(registers)) {
     const machine = machineName(name);
     if (machine === undefined) refuse(`"${name}" is no register of this machine`);
-    const index = (machineRegisters[machine] - registersStart) / 8;
+    const index = (registerOffsets[machine]! - registersStart) / 8;
     const word = checkedBigint(`register "${name}"`, value);
     const known = set.get(index);
     if (known !== undefined && known !== word) {

@@ -7,6 +7,7 @@
  * @module
  */
 import { builtin } from "./builtin.ts";
+import { machine } from "./machine.ts";
 
 /** What is used of iced-x86. Its objects live in WebAssembly memory until they are freed. */
 interface Iced {
@@ -32,6 +33,7 @@ function load(): Iced | null {
 
 /** The text of the first instruction in `bytes` in Intel's syntax; null without the package. */
 export function instructionText(bytes: Uint8Array, address: bigint): string | null {
+  if (machine.architecture !== "x64") return null;
   if (loaded === undefined) loaded = load();
   if (loaded === null) return null;
   const decoder = new loaded.Decoder(64, bytes, 0);

@@ -5,7 +5,7 @@
  * @module
  */
 import { builtin } from "./builtin.ts";
-import { exceptionLayout, nativeStatus, statePart } from "./abi.ts";
+import { nativeStatus, statePart } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import { details } from "./exception_details.ts";
 import {
@@ -24,6 +24,7 @@ import {
   registerCount,
   registersStart,
 } from "./live_registers.ts";
+import { exceptionLayout } from "./machine.ts";
 import { native } from "./native.ts";
 import { codeName, signalName } from "./signal_table.ts";
 
@@ -40,13 +41,16 @@ import { codeName, signalName } from "./signal_table.ts";
  */
 export interface ThreadState {
   general: Registers;
-  /** x87 and SSE state: the 512 bytes of FXSAVE. */
+  /**
+   * On x64 x87 and SSE state: the 512 bytes of FXSAVE. On arm64 the kernel's `fpsimd_context`: FPSR
+   * at byte 8, FPCR at 12, v0 to v31 from 16 on.
+   */
   floatingPoint: Uint8Array;
-  /** All extended state, in the standard form of XSAVE. */
+  /** All extended state: in the standard form of XSAVE, on arm64 as the records of the kernel. */
   vector: Uint8Array;
   /** Debug registers. A thread cannot see its own. */
   debug: BigUint64Array;
-  /** Whether each instruction raises SIGTRAP "single-step". */
+  /** Whether each instruction raises SIGTRAP "single-step". On arm64 only a tracer can do that. */
   singleStep: boolean;
 }
 
@@ -82,7 +86,7 @@ export interface LiveException extends Omit<ExceptionInfo, "registers"> {
    * Replaces a part of the state; what a hook that does not answer "handled" wrote is undone.
    *
    * @throws {TypeError} If the state has another type or length, or one that the processor refuses.
-   * @throws {FaultlineError} With code NOT_SUPPORTED for "debug".
+   * @throws {FaultlineError} With code NOT_SUPPORTED for "debug", and on arm64 for "singleStep".
    * @throws {Error} When the hook has returned.
    */
   writeState<K extends keyof ThreadState>(kind: K, state: ThreadState[K]): void;
@@ -94,11 +98,10 @@ const scratch = new BigUint64Array(registerCount);
 /** More than any processor's extended state has now. */
 const stateMax = 16 * 1024;
 
-function notSupported(): FaultlineError {
-  return new FaultlineError(
-    "NOT_SUPPORTED",
-    "Cannot reach a thread's own debug registers, which the kernel shows to tracers only",
-  );
+function notSupported(
+  what = "reach a thread's own debug registers, which the kernel shows",
+): FaultlineError {
+  return new FaultlineError("NOT_SUPPORTED", `Cannot ${what} to tracers only`);
 }
 
 type PartName = Exclude<keyof ThreadState, "debug">;
@@ -252,6 +255,9 @@ export class HookedException {
       bytes.byteLength,
     ) as number;
     if (status === nativeStatus.not_found) throw overError("write");
+    if (status === nativeStatus.not_supported) {
+      throw notSupported("step through a thread here, which the processor offers");
+    }
     if (status < 0) {
       throw new TypeError(
         `Cannot write the state "${kind}" as its length (${bytes.byteLength}) is not that of ` +

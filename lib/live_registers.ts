@@ -6,30 +6,26 @@
  *
  * @module
  */
-import { machineRegisters, portableRegisters } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import type { Registers } from "./exception_info.ts";
+import { portableNames, registerOffsets } from "./machine.ts";
 
-type MachineName = keyof typeof machineRegisters;
-
-const start = Math.min(...Object.values(machineRegisters));
+const start = Math.min(...Object.values(registerOffsets));
 
 /** How many registers there are. */
-export const registerCount: number = Object.keys(machineRegisters).length;
+export const registerCount: number = Object.keys(registerOffsets).length;
 
 /** Where in a machine context the registers begin, in bytes. */
 export const registersStart: number = start;
 
 /** Every name, and the index of its word: portable names first. */
 const names: readonly (readonly [string, number])[] = [
-  ...Object.entries(portableRegisters).map(([name, machine]) =>
-    [name, indexOf(machine as MachineName)] as const
-  ),
-  ...(Object.keys(machineRegisters) as MachineName[]).map((name) => [name, indexOf(name)] as const),
+  ...Object.entries(portableNames).map(([name, machine]) => [name, indexOf(machine)] as const),
+  ...Object.keys(registerOffsets).map((name) => [name, indexOf(name)] as const),
 ];
 
-function indexOf(name: MachineName): number {
-  return (machineRegisters[name] - start) / 8;
+function indexOf(name: string): number {
+  return (registerOffsets[name]! - start) / 8;
 }
 
 function compile<T>(source: string, plain: T): T {

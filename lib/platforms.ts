@@ -34,6 +34,21 @@ export const platforms: Readonly<Record<string, Platform>> = Object.freeze({
     executions: [
       { runtime: "bun", libc: "glibc", how: "natively" },
       { runtime: "deno", libc: "glibc", how: "natively" },
+      { runtime: "bun", libc: "musl", how: "natively" },
+    ],
+  },
+  "linux-arm64": {
+    libcPaths: [
+      "libc.so.6",
+      "/lib/aarch64-linux-gnu/libc.so.6",
+      "/lib64/libc.so.6",
+      "/usr/lib/libc.so.6",
+      "/lib/ld-musl-aarch64.so.1",
+    ],
+    executions: [
+      { runtime: "bun", libc: "glibc", how: "in an emulator" },
+      { runtime: "deno", libc: "glibc", how: "in an emulator" },
+      { runtime: "bun", libc: "musl", how: "in an emulator" },
     ],
   },
 });

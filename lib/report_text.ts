@@ -7,6 +7,7 @@
 import type { ExceptionInfo } from "./exception_info.ts";
 import { baseName, frameSpans, hex, placeText, shownFrames } from "./frame_text.ts";
 import { doingText, isAccess, kindText } from "./headline.ts";
+import { machine } from "./machine.ts";
 import { placeOfFrame, sourceLines, type SourcePlace } from "./source_text.ts";
 import type { StackFrame } from "./stack_frame.ts";
 import {
@@ -163,11 +164,10 @@ function nativeExcerpt({ backtrace }: ReportContent, width: number): StyledLine[
 }
 
 const portable = ["instructionPointer", "stackPointer", "framePointer", "flags"];
-const firstRegisters = ["rip", "rsp", "rbp", "rax", "rbx", "rcx", "rdx", "rsi", "rdi"];
 
 /** Machine names in the order that people know. */
 function registerNames({ registers }: ExceptionInfo): readonly string[] {
-  const first = firstRegisters.filter((name) => name in registers);
+  const first = machine.firstRegisters.filter((name) => name in registers);
   const skipped = new Set([...portable, ...first]);
   return [...first, ...Object.keys(registers).filter((name) => !skipped.has(name))];
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ExceptionInfo } from "./exception_info.ts";
+import { machine, portableNames } from "./machine.ts";
 
 /** A register, and what it says about the exception. */
 export interface TellingRegister {
@@ -12,9 +13,6 @@ export interface TellingRegister {
   readonly meaning: string;
 }
 
-// Argument registers first: they are the likeliest to hold what the caller got wrong.
-const pointerRegisters = ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "rbp"];
-
 /** The register that explains the exception; null when none stands out. */
 export function tellingRegister(
   info: Pick<ExceptionInfo, "registers" | "address" | "type" | "access">,
@@ -22,14 +20,15 @@ export function tellingRegister(
   const { registers, address, type, access } = info;
   if (type === "stack-overflow" && address !== null) {
     const meaning = `stack pointer; ${access ?? "access"} at 0x${address.toString(16)}`;
-    return { name: "rsp", value: registers.stackPointer, meaning };
+    return { name: portableNames.stackPointer, value: registers.stackPointer, meaning };
   }
   if (type === "abort") {
     const meaning = "the signal that the library sent itself";
-    return { name: "rdx", value: registers["rdx"] ?? 0n, meaning };
+    const name = machine.thirdArgument;
+    return { name, value: registers[name] ?? 0n, meaning };
   }
   if (type !== "access-violation" || address === null) return null;
-  const name = pointerRegisters.find((one) => registers[one] === address);
+  const name = machine.tellingRegisters.find((one) => registers[one] === address);
   if (name === undefined) return null;
   const past = { read: "read", write: "written", execute: "jumped to" }[access ?? "read"];
   return { name, value: address, meaning: `the address that was ${past}` };

@@ -24,7 +24,7 @@ import { runExamples } from "./driver/examples.mjs";
 import { runPackage } from "./driver/package.mjs";
 import { run } from "./driver/process.mjs";
 import { Report } from "./driver/report.mjs";
-import { runSuite } from "./driver/suite.mjs";
+import { nativeRunners, runSuite } from "./driver/suite.mjs";
 import {
   ensureNode,
   ensureReaders,
@@ -113,7 +113,8 @@ async function suite(tools, filter) {
   const missing = await ensureReaders();
   if (missing !== null) console.log(`Crash reports are not read by others: ${missing}`);
   const files = filesBelow("test", "_test.ts");
-  await runSuite(report, tools, files.filter((file) => filter === null || filter(file)));
+  const chosen = files.filter((file) => filter === null || filter(file));
+  await runSuite(report, nativeRunners(tools), chosen);
 }
 
 async function examples(tools) {

@@ -66,6 +66,12 @@ EXPORT int bt_bulky(void) {
   return bulky((int *)40) + sink; /* bt_bulky */
 }
 
+#ifdef __aarch64__
+#define TRAP() __asm__ volatile("udf #0")
+#else
+#define TRAP() __asm__ volatile("ud2")
+#endif
+
 EXPORT int bt_divide(int divisor) {
   volatile int dividend = 7;
   return dividend / divisor; /* bt_divide */
@@ -73,7 +79,7 @@ EXPORT int bt_divide(int divisor) {
 
 EXPORT int bt_trap(void) {
   sink = 5;
-  __asm__ volatile("ud2"); /* bt_trap */
+  TRAP(); /* bt_trap */
   return sink;
 }
 

@@ -10,6 +10,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 
 import type { Holdings } from "./children_stress/holdings.ts";
+import { runtimePath, timeFactor } from "./platform_support.ts";
 import { childArgs } from "./support.ts";
 
 /** How a child ended, and what it said. */
@@ -73,9 +74,10 @@ export function runChild(
   args: readonly string[] = [],
   options: ChildOptions = {},
 ): Promise<Ended> {
-  const { timeoutMs = 60_000, v8Flags = [], ready } = options;
+  const { v8Flags = [], ready } = options;
+  const timeoutMs = (options.timeoutMs ?? 60_000) * timeFactor;
   const file = fileURLToPath(new URL(`./children_stress/${name}.ts`, import.meta.url));
-  const child = spawn(process.execPath, [...runtimeArguments(file, v8Flags), ...args], {
+  const child = spawn(runtimePath, [...runtimeArguments(file, v8Flags), ...args], {
     env: environment(),
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -10,6 +10,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
+import { arm64 } from "./platform_support.ts";
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = join(
   process.env.FAULTLINE_BUILD ?? join(root, ".build", "out"),
@@ -17,6 +19,13 @@ const folder = join(
   String(process.pid),
 );
 const timeout = 300_000;
+
+// GNU's tools are built for the processors of one machine, LLVM's for all.
+const prefix = arm64 ? "llvm-" : "";
+/** The program that copies parts of ELF files. */
+export const objcopyTool: string = `${prefix}objcopy`;
+/** The program that `addr2line` asks. */
+export const addr2lineTool: string = `${prefix}addr2line`;
 
 /** What a program wrote; it must succeed. */
 export function output(command: string, args: readonly string[], input = ""): string {
@@ -48,17 +57,22 @@ export function compiledFile(name: string): string {
 
 /**
  * Compiles `source` of this folder to a library; gives its path. C is compiled by Zig's compiler;
- * so is C++, unless the system has g++, whose libstdc++ is a library of its own.
+ * so is C++, unless the system has g++ for this processor, whose libstdc++ is a library of its own.
  */
 export function compile(name: string, source: string, flags: readonly string[]): string {
   const path = compiledFile(`${name}.so`);
   const inputs = ["-shared", "-fPIC", "-g", ...flags, "-o", path, join(root, "test", source)];
-  if (source.endsWith(".cpp") && exists("g++")) {
+  if (source.endsWith(".cpp") && !arm64 && exists("g++")) {
     output("g++", inputs);
     return path;
   }
   // Zig's compiler traps undefined behaviour unless told otherwise: these faults must be real.
-  const own = ["-target", "x86_64-linux-gnu.2.17", "-fno-sanitize=undefined", "-Wno-everything"];
+  const own = [
+    "-target",
+    `${arm64 ? "aarch64" : "x86_64"}-linux-gnu.2.17`,
+    "-fno-sanitize=undefined",
+    "-Wno-everything",
+  ];
   const compiler = source.endsWith(".cpp") ? "c++" : "cc";
   const python = join(root, ".venv", "bin", "python");
   output(python, ["-m", "ziglang", compiler, ...own, ...inputs]);
@@ -84,7 +98,7 @@ export interface ToolFrame {
 /** What addr2line tells about an address of `path`, innermost first. */
 export function addr2line(path: string, address: bigint): readonly ToolFrame[] {
   const args = ["-e", path, "-f", "-i", "-C", `0x${address.toString(16)}`];
-  const lines = output("addr2line", args).trim().split("\n");
+  const lines = output(addr2lineTool, args).trim().split("\n");
   return Array.from({ length: lines.length / 2 }, (_, index) => {
     const place = /^(.*):(\d+|\?)(?: \(discriminator \d+\))?$/.exec(lines[2 * index + 1]!)!;
     const symbol = withoutParameters(lines[2 * index]!);

@@ -2,7 +2,13 @@
 //! the thread's state that JavaScript cannot take itself. Built for the tests only.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const linux = std.os.linux;
+const machine = switch (builtin.cpu.arch) {
+    .x86_64 => @import("fixture_x86_64.zig"),
+    .aarch64 => @import("fixture_aarch64.zig"),
+    else => @compileError("no fixture for this architecture yet"),
+};
 
 // ---- Values -------------------------------------------------------------------------------------
 
@@ -66,13 +72,6 @@ export fn fx_mix(
     return whole + 13 * @as(f64, g) + 17 * h + 19 * i + 23 * @as(f64, j) + 29 * k + 31 * l +
         37 * m + 41 * n;
 }
-/// Garbage in the upper bits of the result register: only the type's own bits may be read.
-export fn fx_dirty_result() callconv(.naked) u64 {
-    asm volatile (
-        \\ movabsq $0xdeadbeefcafe0000, %%rax
-        \\ retq
-    );
-}
 export fn fx_sum_bytes(data: [*]const u8, length: u64) u64 {
     var sum: u64 = 0;
     for (data[0..length]) |byte| sum += byte;
@@ -93,160 +92,6 @@ export fn fx_noted() u64 {
 export var fx_data: u64 = 7;
 
 // ---- Faults -------------------------------------------------------------------------------------
-
-comptime {
-    asm (
-        \\.text
-        \\.macro FX_FUNCTION name
-        \\.globl \name
-        \\.type \name, @function
-        \\\name:
-        \\.endm
-        // u64 fx_read(u64 address), the instruction that faults first.
-        \\FX_FUNCTION fx_read
-        \\  movq (%rdi), %rax
-        \\  ret
-        // void fx_write(u64 address, u64 value)
-        \\FX_FUNCTION fx_write
-        \\  movq %rsi, (%rdi)
-        \\  ret
-        // void fx_jump(u64 address)
-        \\FX_FUNCTION fx_jump
-        \\  subq $8, %rsp
-        \\  callq *%rdi
-        \\  addq $8, %rsp
-        \\  ret
-        // i32 fx_divide(i32 a, i32 b)
-        \\FX_FUNCTION fx_divide
-        \\  movl %edi, %eax
-        \\  cltd
-        \\  idivl %esi
-        \\  ret
-        \\FX_FUNCTION fx_ud2
-        \\  ud2
-        \\  ret
-        \\FX_FUNCTION fx_int3
-        \\  int3
-        \\  movl $7, %eax
-        \\  ret
-        \\FX_FUNCTION fx_hlt
-        \\  hlt
-        \\  ret
-        // f64 fx_float_divide(u32 mxcsr, f64 a, f64 b), with these exceptions unmasked.
-        \\FX_FUNCTION fx_float_divide
-        \\  movl %edi, -8(%rsp)
-        \\  ldmxcsr -8(%rsp)
-        \\  divsd %xmm1, %xmm0
-        \\  ret
-        // void fx_dirty_fault(u64 address): spoils every callee-saved register, the direction flag,
-        // the x87 stack and the vectors, then faults.
-        \\FX_FUNCTION fx_dirty_fault
-        \\  movq $0x1111, %rbx
-        \\  movq $0x2222, %rbp
-        \\  movq $0x3333, %r12
-        \\  movq $0x4444, %r13
-        \\  movq $0x5555, %r14
-        \\  movq $0x6666, %r15
-        \\  fld1
-        \\  fld1
-        \\  fld1
-        \\  fld1
-        \\  fld1
-        \\  fld1
-        \\  fld1
-        \\  fld1
-        \\  pcmpeqd %xmm7, %xmm7
-        \\  std
-        \\  movq (%rdi), %rax
-        \\  ret
-        // void fx_alignment_fault(u64 address): with alignment checking on.
-        \\FX_FUNCTION fx_alignment_fault
-        \\  pushfq
-        \\  orl $0x40000, (%rsp)
-        \\  popfq
-        \\  movl (%rdi), %eax
-        \\  pushfq
-        \\  andl $~0x40000, (%rsp)
-        \\  popfq
-        \\  ret
-        // void fx_trash_stack(u64 address): overwrites the return address, then faults.
-        \\FX_FUNCTION fx_trash_stack
-        \\  movq $0x4141414141414141, %rax
-        \\  movq %rax, (%rsp)
-        \\  movq %rax, 8(%rsp)
-        \\  movq (%rdi), %rax
-        \\  ret
-        // void fx_change_control(u32 mxcsr, u32 x87, u64 address): changes both control words, and
-        // faults before it puts them back.
-        \\FX_FUNCTION fx_change_control
-        \\  movl %edi, -8(%rsp)
-        \\  ldmxcsr -8(%rsp)
-        \\  movw %si, -8(%rsp)
-        \\  fldcw -8(%rsp)
-        \\  movq (%rdx), %rax
-        \\  ret
-        \\FX_FUNCTION fx_set_control
-        \\  movl %edi, -8(%rsp)
-        \\  ldmxcsr -8(%rsp)
-        \\  movw %si, -8(%rsp)
-        \\  fldcw -8(%rsp)
-        \\  ret
-        // u32: MXCSR without its sticky flags
-        \\FX_FUNCTION fx_mxcsr
-        \\  stmxcsr -8(%rsp)
-        \\  movl -8(%rsp), %eax
-        \\  andl $0xffc0, %eax
-        \\  ret
-        \\FX_FUNCTION fx_x87_control
-        \\  fnstcw -8(%rsp)
-        \\  movzwl -8(%rsp), %eax
-        \\  ret
-        // u32: the x87 tag word; 0xffff when the register stack is empty
-        \\FX_FUNCTION fx_x87_tags
-        \\  fnstenv -40(%rsp)
-        \\  movzwl -32(%rsp), %eax
-        \\  fldenv -40(%rsp)
-        \\  ret
-        // u64: RFLAGS
-        \\FX_FUNCTION fx_flags
-        \\  pushfq
-        \\  popq %rax
-        \\  ret
-        // i32 fx_callback(i32 (*function)(i32), i32 value): value of the callback plus 1
-        \\FX_FUNCTION fx_callback
-        \\  subq $8, %rsp
-        \\  movq %rdi, %rax
-        \\  movl %esi, %edi
-        \\  callq *%rax
-        \\  addl $1, %eax
-        \\  addq $8, %rsp
-        \\  ret
-        // u64 fx_callback_and_read(i32 (*function)(i32), i32 value, u64 address): faults after the
-        // callback has returned
-        \\FX_FUNCTION fx_callback_and_read
-        \\  pushq %rdx
-        \\  movq %rdi, %rax
-        \\  movl %esi, %edi
-        \\  callq *%rax
-        \\  popq %rdx
-        \\  movq (%rdx), %rax
-        \\  ret
-        // u64 fx_read_on_stack(u64 address, u64 stack): reads with another stack pointer
-        \\FX_FUNCTION fx_read_on_stack
-        \\  movq %rsp, %rdx
-        \\  movq %rsi, %rsp
-        \\  movq (%rdi), %rax
-        \\  movq %rdx, %rsp
-        \\  ret
-        // void fx_push_on_stack(u64 stack): the push faults when nothing is there
-        \\FX_FUNCTION fx_push_on_stack
-        \\  movq %rsp, %rdx
-        \\  movq %rdi, %rsp
-        \\  pushq %rdx
-        \\  popq %rsp
-        \\  ret
-    );
-}
 
 /// Recurses without end, in frames of `frame` bytes.
 export fn fx_overflow(depth: u64) u64 {
@@ -296,6 +141,17 @@ export fn fx_protect(address: u64, length: u64, protection: u32) i32 {
 export fn fx_unmap(address: u64, length: u64) i32 {
     return @intCast(@as(i64, @bitCast(linux.syscall2(.munmap, address, length))));
 }
+/// Writes a function that reads address 0x10. The bytes before the instruction that does.
+export fn fx_make_code(address: u64) u32 {
+    const bytes: [*]u8 = @ptrFromInt(address);
+    @memcpy(bytes, &machine.code);
+    machine.flush(address, machine.code.len);
+    return if (builtin.cpu.arch == .aarch64) 4 else 0;
+}
+/// Makes code that was written as data visible to the processor's fetches.
+export fn fx_flush(address: u64, length: u64) void {
+    machine.flush(address, length);
+}
 /// Two pages of a file that has only `length` bytes.
 export fn fx_map_short_file(length: u64) u64 {
     const fd = linux.syscall2(.memfd_create, @intFromPtr("fixture"), 1);
@@ -337,20 +193,21 @@ export fn fx_seen(into: *Seen) void {
     into.* = seen;
 }
 
-const Context = extern struct { head: [40]u8, registers: [23]u64 };
-const ip_index = 16;
-
 /// A SA_SIGINFO handler: notes what it got and moves on by `skip` bytes.
-fn handleWithInfo(signal: u32, info: *const linux.siginfo_t, context: *Context) callconv(.c) void {
+fn handleWithInfo(
+    signal: u32,
+    info: *const linux.siginfo_t,
+    context: *machine.Context,
+) callconv(.c) void {
     seen = .{
         .count = seen.count + 1,
         .signal = signal,
         .code = info.code,
         .address = @intFromPtr(info.fields.sigfault.addr),
-        .ip = context.registers[ip_index],
+        .ip = context.ip,
         .mask = fx_signal_mask(),
     };
-    context.registers[ip_index] += skip;
+    context.ip += skip;
 }
 
 /// A plain handler, which cannot move on: it mends the cause instead.
@@ -362,20 +219,14 @@ fn handlePlain(signal: u32) callconv(.c) void {
     if (mend_address != 0) _ = linux.syscall3(.mprotect, mend_address, 4096, 3);
 }
 
-fn restorer() callconv(.naked) void {
-    asm volatile (
-        \\ movq $15, %%rax
-        \\ syscall
-    );
-}
-
 /// Installs a handler, kind 1 with siginfo or kind 0 plain. `advance`: bytes to skip.
 export fn fx_install_handler(signal: u32, with_info: u32, flags: u64, mask: u64, advance: u64) i32 {
     skip = advance;
     seen = std.mem.zeroes(Seen);
     const handler = if (with_info != 0) @intFromPtr(&handleWithInfo) else @intFromPtr(&handlePlain);
     const info_flag: u64 = if (with_info != 0) 4 else 0;
-    const action = [4]u64{ handler, flags | info_flag | 0x0400_0000, @intFromPtr(&restorer), mask };
+    const all_flags = flags | info_flag | 0x0400_0000;
+    const action = [4]u64{ handler, all_flags, @intFromPtr(&machine.restorer), mask };
     return fx_set_disposition(signal, &action);
 }
 export fn fx_mend(address: u64) void {
@@ -399,8 +250,8 @@ export fn fx_read_on_thread(address: u64) i32 {
 
 // ---- The kernel's floor -------------------------------------------------------------------------
 
-fn skipTwo(_: u32, _: *const linux.siginfo_t, context: *Context) callconv(.c) void {
-    context.registers[ip_index] += 2;
+fn skipLoad(_: u32, _: *const linux.siginfo_t, context: *machine.Context) callconv(.c) void {
+    context.ip += machine.load_length;
 }
 
 /// Nanoseconds for `count` faults with the barest handler there can be: it skips the instruction.
@@ -408,14 +259,11 @@ export fn fx_kernel_floor(count: u32) f64 {
     var old: [4]u64 = undefined;
     _ = fx_disposition(11, &old);
     const flags = 0x4 | 0x0800_0000 | 0x4000_0000 | 0x0400_0000;
-    const action = [4]u64{ @intFromPtr(&skipTwo), flags, @intFromPtr(&restorer), 0 };
+    const action = [4]u64{ @intFromPtr(&skipLoad), flags, @intFromPtr(&machine.restorer), 0 };
     _ = fx_set_disposition(11, &action);
     const start = now();
     for (0..count) |_| {
-        asm volatile ("movl (%[address]), %%eax"
-            :
-            : [address] "r" (@as(u64, 0)),
-            : .{ .rax = true, .memory = true });
+        machine.load(0);
     }
     const end = now();
     _ = fx_set_disposition(11, &old);
@@ -485,7 +333,7 @@ comptime {
         \\.byte 0
         // Exported at an odd address.
         \\.globl fx_static_odd
-        \\.type fx_static_odd, @object
+        \\.type fx_static_odd, %object
         \\.size fx_static_odd, 8
         \\fx_static_odd:
         \\.byte 1, 2, 3, 4, 5, 6, 7, 8

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { dlopen, HardwareException } from "../mod.ts";
+import { isMusl } from "./musl_support.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const out = process.env.FAULTLINE_BUILD ?? join(root, ".build", "out");
@@ -44,6 +45,7 @@ export function refusal(symbols: unknown): string {
 
 /** Why a library of the system cannot be used here, or false. */
 export function lacks(name: string): string | false {
+  if (isMusl) return `${name} of this system is made for glibc`;
   const folders = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64"];
   if (folders.some((folder) => existsSync(join(folder, name)))) return false;
   return `${name} is not installed`;

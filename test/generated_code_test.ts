@@ -4,9 +4,11 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { callable, callback, dlopen } from "../mod.ts";
 import { callsDie, callsPass, openCalls } from "./calls_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { exceptionOf, fixturePath, openFixture } from "./support.ts";
 
 const fixture = openFixture();
+const cache = dlopen(fixturePath, { fx_flush: { parameters: ["address", "u64"] } }).symbols;
 const calls = openCalls();
 const libc = dlopen("libc.so.6", {
   memcpy: { parameters: ["address", "buffer", "usize"], result: "address" },
@@ -19,7 +21,13 @@ const text = (value: string): Uint8Array<ArrayBuffer> => new TextEncoder().encod
 function pageOf(...code: readonly number[]): bigint {
   const page = fixture.symbols.fx_map(4096n, 7);
   libc.symbols.memcpy(page, Uint8Array.from(code), code.length);
+  cache.fx_flush(page, BigInt(code.length));
   return page;
+}
+
+/** Instructions of arm64 as bytes. */
+function words(...instructions: readonly number[]): number[] {
+  return [...new Uint8Array(Uint32Array.from(instructions).buffer)];
 }
 
 /** What the file of the mapping that holds an address is; "" when it has none. */
@@ -45,8 +53,9 @@ function missing(path: string): string | false {
 }
 
 test("callable() recovers from faults in pages that mmap made executable", () => {
-  // mov (%rdi),%rax; ret
-  const load = callable(pageOf(0x48, 0x8b, 0x07, 0xc3), {
+  // mov (%rdi),%rax; ret, or ldr x0, [x0]; ret
+  const code = arm64 ? words(0xf9400000, 0xd65f03c0) : [0x48, 0x8b, 0x07, 0xc3];
+  const load = callable(pageOf(...code), {
     parameters: ["address"],
     result: "u64",
     name: "made",
@@ -61,7 +70,17 @@ test("callable() recovers from faults in pages that mmap made executable", () =>
 });
 
 test("callable() recovers from every kind of fault in generated code", () => {
-  const kinds: readonly (readonly [readonly number[], string])[] = [
+  const onArm64: readonly (readonly [readonly number[], string])[] = [
+    [words(0), "illegal-instruction"],
+    [words(0xd4200000), "breakpoint"],
+    // mrs x0, sctlr_el1
+    [words(0xd5381000), "illegal-instruction"],
+    // mov x0, #8; br x0
+    [words(0xd2800100, 0xd61f0000), "access-violation"],
+    // str x0, [sp, #-16]!; b to it: a stack overflow
+    [words(0xf81f0fe0, 0x17ffffff), "stack-overflow"],
+  ];
+  const kinds: readonly (readonly [readonly number[], string])[] = arm64 ? onArm64 : [
     [[0x0f, 0x0b], "illegal-instruction"],
     [[0xcc, 0xc3], "breakpoint"],
     [[0xf4, 0xc3], "general-protection"],
@@ -78,7 +97,10 @@ test("callable() recovers from every kind of fault in generated code", () => {
 
 test("callable() runs generated code that calls back, and faults after that", () => {
   // push %rbx; call *%rdi; pop %rbx; mov 0x10,%eax; ret
-  const code = [0x53, 0xff, 0xd7, 0x5b, 0x8b, 0x04, 0x25, 0x10, 0, 0, 0, 0xc3];
+  // str x30, [sp, #-16]!; blr x0; mov x0, #0x10; ldr x0, [x0]; ldr x30, [sp], #16; ret
+  const code = arm64
+    ? words(0xf81f0ffe, 0xd63f0000, 0xd2800200, 0xf9400000, 0xf84107fe, 0xd65f03c0)
+    : [0x53, 0xff, 0xd7, 0x5b, 0x8b, 0x04, 0x25, 0x10, 0, 0, 0, 0xc3];
   const made = callable(pageOf(...code), { parameters: ["function"] });
   let runs = 0;
   using body = callback({}, () => {

@@ -32,6 +32,8 @@ int hd_read(const volatile int *from) { return *from; }
 
 void hd_write(volatile int *to, int value) { *to = value; }
 
+#ifdef __x86_64__
+
 int hd_divide(int a, int b) {
   int quotient;
   __asm__ volatile("cltd; idivl %2" : "=a"(quotient) : "a"(a), "r"(b) : "edx", "cc");
@@ -74,5 +76,12 @@ int hd_read_sum(const char *base, unsigned long long index) {
   __asm__ volatile("movl 8(%1, %2, 4), %0" : "=r"(value) : "r"(base), "r"(index));
   return value;
 }
+
+#else
+
+/* Of the above, what arm64 has: an illegal instruction. */
+void hd_ud2(void) { __asm__ volatile("udf #0"); }
+
+#endif
 
 void hd_call(void (*function)(void)) { function(); __asm__ volatile(""); }

@@ -3,25 +3,16 @@
 
 const std = @import("std");
 const linux = std.os.linux;
-
-fn restorer() callconv(.naked) void {
-    asm volatile (
-        \\ movq $15, %%rax
-        \\ syscall
-    );
-}
+const machine = @import("fixture_x86_64.zig");
 
 fn readNull(_: u32) callconv(.c) void {
-    asm volatile ("movq (%[address]), %%rax"
-        :
-        : [address] "r" (@as(u64, 0)),
-        : .{ .rax = true, .memory = true });
+    machine.load(0);
 }
 
 /// Reads address 0 in a handler of SIGUSR2, which runs on the stack of this call.
 export fn fh_fault_in_handler() i32 {
     const sigusr2 = 12;
-    const action = [4]u64{ @intFromPtr(&readNull), 0x0400_0000, @intFromPtr(&restorer), 0 };
+    const action = [4]u64{ @intFromPtr(&readNull), 0x0400_0000, @intFromPtr(&machine.restorer), 0 };
     const set = linux.syscall4(.rt_sigaction, sigusr2, @intFromPtr(&action), 0, 8);
     if (set != 0) return -1;
     const process: usize = @intCast(linux.getpid());
@@ -31,12 +22,7 @@ export fn fh_fault_in_handler() i32 {
 
 /// Faults `count` times, each time with an instruction of two bytes that a hook can skip.
 export fn fh_fault_often(count: u32) void {
-    for (0..count) |_| {
-        asm volatile ("movl (%[address]), %%eax"
-            :
-            : [address] "r" (@as(u64, 0)),
-            : .{ .rax = true, .memory = true });
-    }
+    for (0..count) |_| machine.load(0);
 }
 
 /// An illegal instruction, two bytes long, with `byte_length` more bytes of stack in use.

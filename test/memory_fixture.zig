@@ -2,7 +2,13 @@
 //! first writes. Built for the tests only.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const linux = std.os.linux;
+const machine = switch (builtin.cpu.arch) {
+    .x86_64 => @import("fixture_x86_64.zig"),
+    .aarch64 => @import("fixture_aarch64.zig"),
+    else => @compileError("no fixture for this architecture yet"),
+};
 
 const page_size = 4096;
 
@@ -168,16 +174,6 @@ export fn fm_fail_and_read(code: i32, address: u64, bits: i32) u64 {
 
 // ---- First writes, the C way --------------------------------------------------------------------
 
-comptime {
-    asm (
-        \\.text
-        \\fm_restorer:
-        \\  movq $15, %rax
-        \\  syscall
-    );
-}
-extern fn fm_restorer() callconv(.c) void;
-
 var noted_base: u64 = 0;
 var noted: [4096]u8 = undefined;
 
@@ -200,7 +196,7 @@ export fn fm_touch_pages(address: u64, pages: u64) f64 {
 export fn fm_touch_noted(address: u64, pages: u64) f64 {
     const sigsegv = 11;
     const flags = 0x4 | 0x0800_0000 | 0x4000_0000 | 0x0400_0000;
-    const action = [4]u64{ @intFromPtr(&noteWrite), flags, @intFromPtr(&fm_restorer), 0 };
+    const action = [4]u64{ @intFromPtr(&noteWrite), flags, @intFromPtr(&machine.restorer), 0 };
     var old: [4]u64 = undefined;
     noted_base = address;
     @memset(noted[0..pages], 0);

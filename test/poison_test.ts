@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { callable, dlopen, HardwareException } from "../mod.ts";
+import { muslHasNoUnwindTables, notOnMusl } from "./musl_support.ts";
 import { exceptionOf, fixturePath } from "./support.ts";
 
 const echo = { parameters: ["i32"], result: "i32" } as const;
@@ -35,7 +36,9 @@ test("dlopen() goes on after an exception that is not suspect", () => {
   }
 });
 
-test("dlopen() poisons the handle after a suspect exception, until it is opened again", () => {
+test("dlopen() poisons the handle after a suspect exception, until it is opened again", {
+  ...notOnMusl(muslHasNoUnwindTables),
+}, () => {
   using library = openLibc();
   using other = openLibc();
   exceptionOf(() => library.symbols.strlen(0n));
@@ -53,7 +56,9 @@ test("dlopen() poisons the handle after a suspect exception, until it is opened 
   assert.equal(again.symbols.abs(-3), 3);
 });
 
-test('afterException "continue" goes on after a suspect exception', () => {
+test('afterException "continue" goes on after a suspect exception', {
+  ...notOnMusl(muslHasNoUnwindTables),
+}, () => {
   using library = openLibc({ afterException: "continue" });
   assert.equal(exceptionOf(() => library.symbols.free(0x10n)).info.safety, "suspect");
   assert.equal(library.symbols.abs(-1), 1);

@@ -1,6 +1,7 @@
 /** The text of reports: its parts, its width, its colour, and the signature. */
 import { strict as assert } from "node:assert";
 import { readFileSync, renameSync } from "node:fs";
+import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { catchException, type CrashReport, HardwareException, throwException } from "../mod.ts";
@@ -12,7 +13,7 @@ const { path, library } = openReportFixture();
 const { symbols } = library;
 const fixture = openFixture().symbols;
 const source = fileURLToPath(new URL("./report_fixture.c", import.meta.url));
-const faultline = new URL("../lib/native/linux-x64/faultline.so", import.meta.url);
+const faultline = new URL(`../lib/native/linux-${process.arch}/faultline.so`, import.meta.url);
 const escape = String.fromCharCode(27);
 
 function faultInList(): CrashReport {
@@ -69,7 +70,9 @@ test("toReport().modules are the files of all executable mappings of the kernel'
   const bases = modules.map(({ base }) => base);
   assert.deepEqual(bases, bases.toSorted((a, b) => a < b ? -1 : 1));
   assert.ok(modules.some((one) => one.path === fileURLToPath(faultline)));
-  assert.ok(modules.some((one) => /\/libc\.so\.6$/.test(one.path) && one.buildId !== null));
+  assert.ok(
+    modules.some((one) => /\/(?:libc\.so\.6|ld-musl-.*)$/.test(one.path) && one.buildId !== null),
+  );
 });
 
 test("toReport().modules of an exception from another process are none", () => {

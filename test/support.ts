@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { runtimePath, timeFactor } from "./platform_support.ts";
 import { dlopen, type ForeignLibrary, HardwareException } from "../mod.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -80,7 +81,7 @@ export interface ChildResult {
   readonly stderr: string;
 }
 
-const childTimeoutMs = 20_000;
+const childTimeoutMs = 20_000 * timeFactor;
 
 /** Runs a program of `children/` to its end, with a time limit. */
 export function runChild(
@@ -89,7 +90,7 @@ export function runChild(
   flags?: readonly string[],
 ): ChildResult {
   const file = fileURLToPath(new URL(`./children/${name}.ts`, import.meta.url));
-  const result = spawnSync(process.execPath, [...childArgs(file, flags), ...args], {
+  const result = spawnSync(runtimePath, [...childArgs(file, flags), ...args], {
     encoding: "utf8",
     env: { ...process.env, BUN_ENABLE_CRASH_REPORTING: "0", NO_COLOR: "1" },
     killSignal: "SIGKILL",

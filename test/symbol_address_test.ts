@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { catchException, dlopen, HardwareException, throwException } from "../mod.ts";
 import { openReportFixture, shortList } from "./report_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { exceptionOf, fixturePath, openFixture } from "./support.ts";
 
 const { symbols } = openFixture();
@@ -29,6 +30,8 @@ test("H34 ExceptionInfo.symbolAddress is the start of the function, as dlsym() g
     ["libc.so.6", "div", () => libc.div(1, 0)],
   ];
   for (const [path, name, body] of cases) {
+    // The C library divides as the CPU does: on arm64 that gives 0.
+    if (arm64 && name === "div") continue;
     const { info } = exceptionOf(body);
     assert.equal(info.symbolAddress, dlsym(path, name), name);
     assert.ok(info.instructionPointer >= info.symbolAddress!, name);

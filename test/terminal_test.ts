@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { textOptions } from "../lib/terminal.ts";
 import { needs } from "./compile_support.ts";
+import { runtimePath, timeFactor } from "./platform_support.ts";
 import { openReportFixture } from "./report_support.ts";
 import { childArgs } from "./support.ts";
 
@@ -19,12 +20,12 @@ const cursorCodes = new RegExp(`${escape}\\[\\d*[GJK]`, "g");
 function onTerminal(columns: number, what: string, noColor: string | null): string[] {
   // By the shell: one runtime gives children its own variables, whatever else they are given.
   const variable = noColor === null ? "unset NO_COLOR" : `export NO_COLOR='${noColor}'`;
-  const words = [process.execPath, ...childArgs(file), what, path].map((word) => `'${word}'`);
+  const words = [runtimePath, ...childArgs(file), what, path].map((word) => `'${word}'`);
   const command = `${variable}; stty cols ${columns} rows 40; ${words.join(" ")}`;
   const result = spawnSync("script", ["-qec", command, "/dev/null"], {
     encoding: "utf8",
     env: { ...process.env, BUN_ENABLE_CRASH_REPORTING: "0" },
-    timeout: 60_000,
+    timeout: 60_000 * timeFactor,
   });
   assert.match(result.stdout, /SUMMARY:/, JSON.stringify(result));
   // One runtime clears its own progress line on a terminal.

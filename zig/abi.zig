@@ -3,6 +3,7 @@
 //! and from the exported functions (`zig build abi`). Offsets and enum values are only appended.
 
 const std = @import("std");
+const frame = @import("frame.zig");
 const assert = std.debug.assert;
 
 /// The version of the package, as package.json and deno.json have it.
@@ -184,52 +185,56 @@ pub const frames_max = 64;
 pub const stack_copy_max = 12 * 1024;
 /// Standard-form XSAVE with AMX tiles takes 11,008 bytes.
 pub const extended_max = 12 * 1024;
-pub const context_size = 304;
 pub const siginfo_size = 128;
 
 /// One exception as the handler saw it: this head, then a tail of `extended_length` bytes of
 /// extended processor state, `frame_count` return addresses and `stack_length` bytes of stack.
-pub const Exception = extern struct {
-    /// Bytes in use from the start of this struct, tail included.
-    size: u32,
-    signal: u32,
-    /// `si_code`; positive when the kernel raised it.
-    code: i32,
-    flags: ExceptionFlags,
-    access: Access,
-    /// Index of the slot whose call was running.
-    slot: u32,
-    process_id: u32,
-    thread_id: u32,
-    hooks_skipped: HooksSkipped,
-    extended_length: u32,
-    frame_count: u32,
-    stack_length: u32,
-    address: u64,
-    instruction_pointer: u64,
-    stack_pointer: u64,
-    /// Bounds of the thread's stack and the size of its guard, noted at attach; 0 when unknown.
-    stack_low: u64,
-    stack_high: u64,
-    stack_guard: u64,
-    /// Address of the recovery frame: the end of the guarded call's part of the stack.
-    recovery_point: u64,
-    /// Where the copied stack bytes were.
-    stack_address: u64,
-    siginfo: [siginfo_size]u8,
-    /// The kernel's `struct ucontext`, without the extended state that it points to.
-    context: [context_size]u8,
-    /// Where in the extended state bytes were left out that are all zero, and how many.
-    extended_gap_at: u32,
-    extended_gap: u32,
+pub const Exception = ExceptionOf(frame.machine.context_size);
 
-    comptime {
-        assert(@sizeOf(Exception) == 552);
-        assert(@offsetOf(Exception, "address") == 48);
-        assert(@offsetOf(Exception, "siginfo") == 112);
-        assert(@offsetOf(Exception, "context") == 240);
-    }
-};
+/// The head as an architecture has it: only the context differs, so it comes last.
+pub fn ExceptionOf(comptime context_size: u32) type {
+    return extern struct {
+        /// Bytes in use from the start of this struct, tail included.
+        size: u32,
+        signal: u32,
+        /// `si_code`; positive when the kernel raised it.
+        code: i32,
+        flags: ExceptionFlags,
+        access: Access,
+        /// Index of the slot whose call was running.
+        slot: u32,
+        process_id: u32,
+        thread_id: u32,
+        hooks_skipped: HooksSkipped,
+        extended_length: u32,
+        frame_count: u32,
+        stack_length: u32,
+        address: u64,
+        instruction_pointer: u64,
+        stack_pointer: u64,
+        /// Bounds of the thread's stack and the size of its guard, noted at attach; 0 when unknown.
+        stack_low: u64,
+        stack_high: u64,
+        stack_guard: u64,
+        /// Address of the recovery frame: the end of the guarded call's part of the stack.
+        recovery_point: u64,
+        /// Where the copied stack bytes were.
+        stack_address: u64,
+        siginfo: [siginfo_size]u8,
+        /// Where in the extended state bytes were left out that are all zero, and how many.
+        extended_gap_at: u32,
+        extended_gap: u32,
+        /// The kernel's `struct ucontext`, without the extended state that it points to.
+        context: [context_size]u8,
+
+        comptime {
+            assert(@sizeOf(@This()) == 248 + context_size);
+            assert(@offsetOf(@This(), "address") == 48);
+            assert(@offsetOf(@This(), "siginfo") == 112);
+            assert(@offsetOf(@This(), "context") == 248);
+        }
+    };
+}
 
 pub const exception_max = @sizeOf(Exception) + extended_max + frames_max * 8 + stack_copy_max;
 
@@ -241,9 +246,9 @@ pub const exception_max = @sizeOf(Exception) + extended_max + frames_max * 8 + s
 pub const ThreadRecord = extern struct {
     size: u32,
     pending: Pending,
-    /// rax of the call that returned last.
+    /// rax or x0 of the call that returned last.
     result: u64,
-    /// xmm0 of the call that returned last, low 64 bits.
+    /// xmm0 or v0 of the call that returned last, low 64 bits.
     result_float: u64,
     /// Address of the chunk; 0 before the first.
     chunk: u64,
@@ -280,7 +285,8 @@ pub const CallBlock = extern struct {
     /// Bytes of stack arguments, a multiple of 16, also in `stack_bytes`.
     slot_stack_bytes: u32,
     slot_state: u32,
-    integers: [6]u64,
+    /// As many as an architecture passes in registers: 6 on x86-64, 8 on arm64.
+    integers: [8]u64,
     floats: [8]f64,
     /// Address of the stack arguments; 0 when there are none.
     stack: u64,
@@ -294,9 +300,9 @@ pub const CallBlock = extern struct {
     comptime {
         assert(@offsetOf(CallBlock, "entry") == 64);
         assert(@offsetOf(CallBlock, "integers") == 96);
-        assert(@offsetOf(CallBlock, "floats") == 144);
-        assert(@offsetOf(CallBlock, "stack") == 208);
-        assert(@sizeOf(CallBlock) == 232);
+        assert(@offsetOf(CallBlock, "floats") == 160);
+        assert(@offsetOf(CallBlock, "stack") == 224);
+        assert(@sizeOf(CallBlock) == 248);
     }
 };
 
@@ -419,9 +425,9 @@ pub const WrittenRange = extern struct {
     }
 };
 
-/// The structs and enums that TypeScript gets, by the name it gets them under.
+/// The structs and enums that TypeScript gets, by the name it gets them under; `Exception` besides,
+/// as every architecture has it.
 pub const structs = .{
-    .{ "exceptionLayout", Exception },
     .{ "threadRecordLayout", ThreadRecord },
     .{ "callBlockLayout", CallBlock },
     .{ "signalStatusLayout", SignalStatus },

@@ -3,12 +3,29 @@
 //!     zig build              libraries and fixtures into the prefix
 //!     zig build abi          prints lib/abi.ts
 //!     zig build test         Zig's own tests
+//!
+//! `-Dtarget=linux-arm64` makes the fixtures and tests of another platform than linux-x64; `-fqemu`
+//! then runs the tests.
 
 const std = @import("std");
 
-const Platform = struct { name: []const u8, query: []const u8 };
+const Platform = struct {
+    name: []const u8,
+    query: []const u8,
+    /// Fixtures use threads, and are built for the C library of the platform's runtimes.
+    fixture_query: []const u8,
+};
 const platforms = [_]Platform{
-    .{ .name = "linux-x64", .query = "x86_64-linux-none" },
+    .{
+        .name = "linux-x64",
+        .query = "x86_64-linux-none",
+        .fixture_query = "x86_64-linux-gnu.2.17",
+    },
+    .{
+        .name = "linux-arm64",
+        .query = "aarch64-linux-none",
+        .fixture_query = "aarch64-linux-gnu.2.17",
+    },
 };
 
 pub fn build(b: *std.Build) void {
@@ -16,19 +33,31 @@ pub fn build(b: *std.Build) void {
         addLibrary(b, platform, .{ .name = "faultline", .source = "root.zig" });
         addLibrary(b, platform, .{ .name = "faultline_symbols", .source = "symbols.zig" });
     }
-    _ = addFixture(b, "fixture", "../test/fixture.zig", "x86_64-linux-gnu.2.17");
-    _ = addFixture(b, "calls_fixture", "../test/calls_fixture.zig", "x86_64-linux-gnu.2.17");
-    _ = addFixture(b, "hooks_fixture", "../test/hooks_fixture.zig", "x86_64-linux-gnu.2.17");
-    _ = addFixture(b, "memory_fixture", "../test/memory_fixture.zig", "x86_64-linux-gnu.2.17");
+    const what = "Platform of the fixtures and of Zig's own tests";
+    const wanted = b.option([]const u8, "target", what) orelse platforms[0].name;
+    const platform = for (platforms) |platform| {
+        if (std.mem.eql(u8, platform.name, wanted)) break platform;
+    } else std.process.fatal("no platform is called {s}", .{wanted});
+    addFixtures(b, platform);
+    addAbi(b);
+    addTests(b, platform);
+}
+
+fn addFixtures(b: *std.Build, platform: Platform) void {
+    _ = addFixture(b, "fixture", "../test/fixture.zig", platform.fixture_query);
+    _ = addFixture(b, "calls_fixture", "../test/calls_fixture.zig", platform.fixture_query);
+    // Its code is x86-64's alone.
+    if (std.mem.startsWith(u8, platform.query, "x86_64")) {
+        _ = addFixture(b, "hooks_fixture", "../test/hooks_fixture.zig", platform.fixture_query);
+    }
+    _ = addFixture(b, "memory_fixture", "../test/memory_fixture.zig", platform.fixture_query);
     for ([_]u32{ 448, 16 }) |byte_length| {
         const options = b.addOptions();
         options.addOption(u32, "byte_length", byte_length);
         const name = b.fmt("tls_eater_{d}", .{byte_length});
-        const eater = addFixture(b, name, "../test/tls_eater.zig", "x86_64-linux-none");
+        const eater = addFixture(b, name, "../test/tls_eater.zig", platform.query);
         eater.root_module.addOptions("options", options);
     }
-    addAbi(b);
-    addTests(b);
 }
 
 fn target(b: *std.Build, query: []const u8) std.Build.ResolvedTarget {
@@ -109,17 +138,24 @@ fn addAbi(b: *std.Build) void {
     b.step("abi", "Print lib/abi.ts").dependOn(&run.step);
 }
 
-fn addTests(b: *std.Build) void {
+fn addTests(b: *std.Build, platform: Platform) void {
     const step = b.step("test", "Run the tests of the Zig code");
-    for ([_][]const u8{ "root.zig", "symbols.zig" }) |source| addTest(b, step, source);
+    for ([_][]const u8{ "root.zig", "symbols.zig" }) |source| {
+        addTest(b, step, source, platform);
+    }
 }
 
-fn addTest(b: *std.Build, step: *std.Build.Step, source: []const u8) void {
+fn addTest(
+    b: *std.Build,
+    step: *std.Build.Step,
+    source: []const u8,
+    platform: Platform,
+) void {
     const tests = b.addTest(.{
         .use_llvm = true,
         .root_module = b.createModule(.{
             .root_source_file = b.path(source),
-            .target = target(b, "x86_64-linux-none"),
+            .target = target(b, platform.query),
             .optimize = .debug,
         }),
     });

@@ -4,7 +4,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
-const frame = @import("frame.zig").machine;
+const frames = @import("frame.zig");
 const root = @import("root.zig");
 const trampoline = @import("trampoline.zig").machine;
 
@@ -25,22 +25,38 @@ fn fieldType(comptime Field: type) []const u8 {
     };
 }
 
+/// What differs between architectures, by the name that `process.arch` has for each. The generated
+/// file holds all of them, whichever it was generated for.
+const machines = .{ .{ "x64", frames.x86_64 }, .{ "arm64", frames.aarch64 } };
+
+/// The members of a layout: its length, and each field.
+fn layout(comptime T: type, comptime indent: []const u8) []const u8 {
+    var text: []const u8 = line("{s}byteLength: {d},", .{ indent, @sizeOf(T) });
+    const info = @typeInfo(T).@"struct";
+    for (info.field_names, info.field_types) |field, Field| {
+        const kind = if (@typeInfo(Field) == .@"struct" and
+            @typeInfo(Field).@"struct".layout == .@"extern") "struct" else fieldType(Field);
+        text = text ++ line("{s}{s}: {{ offset: {d}, byteLength: {d}, type: \"{s}\" }},", .{
+            indent, field, @offsetOf(T, field), @sizeOf(Field), kind,
+        });
+    }
+    return text;
+}
+
 const layouts = source: {
-    @setEvalBranchQuota(200_000);
-    var text: []const u8 = "";
+    @setEvalBranchQuota(1_000_000);
+    var text: []const u8 = "/** Layout of `abi.Exception` by architecture, in bytes. */\n" ++
+        "export const exceptionLayouts = {\n";
+    for (machines) |entry| {
+        const name, const machine = entry;
+        text = text ++ line("  {s}: {{", .{name}) ++
+            layout(abi.ExceptionOf(machine.context_size), "    ") ++ "  },\n";
+    }
+    text = text ++ "} as const;\n\n";
     for (abi.structs) |entry| {
         const name, const T = entry;
         text = text ++ line("/** Layout of `{s}`, in bytes. */", .{@typeName(T)}) ++
-            line("export const {s} = {{\n  byteLength: {d},", .{ name, @sizeOf(T) });
-        const info = @typeInfo(T).@"struct";
-        for (info.field_names, info.field_types) |field, Field| {
-            const kind = if (@typeInfo(Field) == .@"struct" and
-                @typeInfo(Field).@"struct".layout == .@"extern") "struct" else fieldType(Field);
-            text = text ++ line("  {s}: {{ offset: {d}, byteLength: {d}, type: \"{s}\" }},", .{
-                field, @offsetOf(T, field), @sizeOf(Field), kind,
-            });
-        }
-        text = text ++ "} as const;\n\n";
+            line("export const {s} = {{", .{name}) ++ layout(T, "  ") ++ "} as const;\n\n";
     }
     for (abi.enums) |entry| {
         const name, const T = entry;
@@ -68,15 +84,28 @@ const flags = source: {
 
 const registers = source: {
     @setEvalBranchQuota(20_000);
-    var text: []const u8 = "/** Offsets of the registers in the machine context. */\n" ++
+    var text: []const u8 =
+        "/** Offsets of the registers in the machine context, by architecture. */\n" ++
         "export const machineRegisters = {\n";
-    for (@typeInfo(frame.Registers).@"struct".field_names) |field| {
-        const offset = frame.registers_offset + @offsetOf(frame.Registers, field);
-        text = text ++ line("  {s}: {d},", .{ field, offset });
+    for (machines) |entry| {
+        const name, const machine = entry;
+        text = text ++ line("  {s}: {{", .{name});
+        for (@typeInfo(machine.Registers).@"struct".field_names) |field| {
+            const offset = machine.registers_offset + @offsetOf(machine.Registers, field);
+            text = text ++ line("    {s}: {d},", .{ field, offset });
+        }
+        text = text ++ "  },\n";
     }
     text = text ++ "} as const;\n\n/** The machine names of the portable register names. */\n" ++
         "export const portableRegisters = {\n";
-    for (frame.portable) |pair| text = text ++ line("  {s}: \"{s}\",", .{ pair[0], pair[1] });
+    for (machines) |entry| {
+        const name, const machine = entry;
+        text = text ++ line("  {s}: {{", .{name});
+        for (machine.portable) |pair| {
+            text = text ++ line("    {s}: \"{s}\",", .{ pair[0], pair[1] });
+        }
+        text = text ++ "  },\n";
+    }
     break :source text ++ "} as const;\n\n";
 };
 

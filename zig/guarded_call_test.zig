@@ -24,7 +24,7 @@ var alternate_stack: [64 * 1024]u8 align(16) = undefined;
 
 fn setUp() !*threads.Thread {
     const offset = trampoline.resolveOffset();
-    trampoline.fl_tls_offset = offset;
+    trampoline.tls_offset.* = offset;
     const local: *trampoline.ThreadLocal = @ptrFromInt(trampoline.threadPointer() +% offset);
     record = std.mem.zeroes(abi.ThreadRecord);
     record.chunk = @intFromPtr(&chunk);
@@ -299,10 +299,10 @@ test "probes report what they could not read" {
     try expectEqual(null, trampoline.probeLoad(16));
     const word: u64 = 42;
     try expectEqual(42, trampoline.probeLoad(@intFromPtr(&word)).?);
-    const pages = sys.map(2 * sys.page_size, sys.protection_read | sys.protection_write).?;
-    sys.unmap(pages + sys.page_size, sys.page_size);
+    const pages = sys.map(2 * sys.pageSize(), sys.protection_read | sys.protection_write).?;
+    sys.unmap(pages + sys.pageSize(), sys.pageSize());
     var copy: [64]u8 = undefined;
-    try expectEqual(24, trampoline.probeCopy(&copy, pages + sys.page_size - 24));
-    sys.unmap(pages, sys.page_size);
+    try expectEqual(24, trampoline.probeCopy(&copy, pages + sys.pageSize() - 24));
+    sys.unmap(pages, sys.pageSize());
     try tearDown(thread);
 }

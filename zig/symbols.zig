@@ -4,6 +4,7 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const lock = @import("outside/lock.zig");
+const sys = @import("sys.zig").machine;
 const interface = @import("symbols/interface.zig");
 const lookup = @import("symbols/lookup.zig");
 const modules = @import("symbols/modules.zig");
@@ -11,7 +12,15 @@ const unwind = @import("symbols/unwind.zig");
 
 /// As in the main library: a failed check is a crash, and printing would pull in libc.
 pub const panic = std.debug.no_panic;
-pub const std_options: std.Options = .{ .enable_segfault_handler = false };
+pub const std_options: std.Options = .{
+    .enable_segfault_handler = false,
+    // Where pages have different sizes the standard library asks libc, which this one is without.
+    .queryPageSize = pageSize,
+};
+
+fn pageSize() usize {
+    return sys.pageSize();
+}
 
 const failed = -1;
 

@@ -35,6 +35,18 @@ export function buildLibraries() {
   return zigBuild(["-p", outFolder]);
 }
 
+/** Where `buildPlatform` puts a platform's libraries and fixtures: FAULTLINE_BUILD of its tests. */
+export function platformFolder(platform) {
+  return join(buildFolder, platform);
+}
+
+/** Builds the libraries, and the fixtures for `platform` (such as "linux-arm64"). */
+export function buildPlatform(platform) {
+  const folder = platformFolder(platform);
+  rmSync(folder, { recursive: true, force: true });
+  return zigBuild([`-Dtarget=${platform}`, "-p", folder]);
+}
+
 /** Writes the text of lib/abi.ts to standard output, which must be a pipe. */
 export function printAbi() {
   return zigBuild(["abi"]);

@@ -46,7 +46,8 @@ function collect(stream) {
 /**
  * Runs one program to its end and never throws: what went wrong is in the result.
  *
- * `ok` is true for exit code 0 within the limit. `reason` says in a few words how it ended.
+ * `ok` is true for exit code 0 within the limit. `reason` says in a few words how it ended, and
+ * `timedOut` whether the limit did it.
  */
 export function run(command, options = {}) {
   const { cwd, env = {}, timeoutMs = 300_000, inherit = false } = options;
@@ -73,7 +74,7 @@ export function run(command, options = {}) {
       clearTimeout(drain);
       running.delete(child);
       const ok = code === 0 && !timedOut;
-      resolve({ ok, code, reason, stdout: stdout(), stderr: stderr() });
+      resolve({ ok, code, reason, timedOut, stdout: stdout(), stderr: stderr() });
     };
     if (child.pid !== undefined) running.add(child);
     child.on("error", (error) => finish(-1, `could not be started (${error.message})`));

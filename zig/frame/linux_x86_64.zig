@@ -30,9 +30,31 @@ pub const portable = .{
 pub const registers_offset = @offsetOf(Frame, "registers");
 pub const register_count = @sizeOf(Registers) / 8;
 /// MXCSR as a program starts with it.
-pub const default_mxcsr: u32 = 0x1f80;
+pub const default_control: u32 = 0x1f80;
 /// What lies below the stack pointer and still belongs to the interrupted function.
 pub const red_zone = 128;
+
+/// The kernel's `struct ucontext`, without the extended state that it points to.
+pub const context_size = 304;
+
+/// Whether a thread can ask for a trap after its next instruction.
+pub const can_single_step = true;
+
+/// Whether a breakpoint leaves the instruction pointer behind its instruction.
+pub const breakpoints_pass = true;
+
+/// Whether the kernel says which address was misaligned.
+pub const alignment_faults_have_address = false;
+
+/// DWARF's numbers (System V ABI for x86-64, figure 3.36): rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp,
+/// r8 to r15, and the return address.
+pub const dwarf = struct {
+    pub const register_count = 17;
+    pub const frame_pointer = 6;
+    pub const stack_pointer = 7;
+    pub const instruction_pointer = 16;
+    pub const return_column = 16;
+};
 
 /// The instruction that enters the kernel.
 pub const system_call = [_]u8{ 0x0f, 0x05 };
@@ -61,13 +83,32 @@ const xstate_pkru: u64 = 1 << 9;
 const pkru_length = 8;
 
 /// Where PKRU lies in the standard form; 0 without protection keys. Written once, at attach.
-pub var pkru_offset: u32 = 0;
+var pkru_offset: u32 = 0;
 
-/// Extended state with `gap` bytes of zeroes left out between its parts.
-pub const ExtendedState = struct { head: []const u8, gap: u32 = 0, tail: []const u8 = &.{} };
+pub fn noteProtectionKeys(offset: u32) void {
+    pkru_offset = offset;
+}
+
+/// Whether a recovery has to put the rights of protection keys back.
+pub fn hasKeyRights() bool {
+    return pkru_offset != 0;
+}
+
+/// Extended state with `gap` bytes of zeroes left out between its parts. `cut` says that there is
+/// more of it elsewhere.
+pub const ExtendedState = struct {
+    head: []const u8,
+    gap: u32 = 0,
+    tail: []const u8 = &.{},
+    cut: bool = false,
+};
 
 /// What of the extended state a thread continues with that is not initial.
-pub const Control = struct { mxcsr: u32, key_rights: u32 };
+pub const Control = struct {
+    /// MXCSR.
+    float: u32,
+    key_rights: u32,
+};
 
 pub const Frame = extern struct {
     flags: u64,
@@ -92,7 +133,7 @@ pub const Frame = extern struct {
         assert(@offsetOf(Frame, "cr2") == 40 + 176);
         assert(@offsetOf(Frame, "fpstate") == 40 + 184);
         assert(@offsetOf(Frame, "signal_mask") == 296);
-        assert(@sizeOf(Frame) == abi.context_size);
+        assert(@sizeOf(Frame) == context_size);
     }
 
     /// `context` is the third argument of an SA_SIGINFO handler.
@@ -113,7 +154,7 @@ pub const Frame = extern struct {
     }
 
     /// What the CPU said about the access; only page faults carry it.
-    pub fn access(frame: *const Frame) abi.Access {
+    pub fn access(frame: *const Frame, _: *const fn (u64) ?u64) abi.Access {
         if (frame.trap_number != trap_page_fault) return .unknown;
         if (frame.error_code & page_fault_instruction != 0) return .execute;
         return if (frame.error_code & page_fault_write != 0) .write else .read;
@@ -203,7 +244,7 @@ pub const Frame = extern struct {
     fn resetExtendedState(frame: *Frame, control: Control) void {
         const state = frame.fpstate orelse return;
         const legacy: *align(16) LegacyState = @ptrCast(state);
-        legacy.mxcsr = control.mxcsr;
+        legacy.mxcsr = control.float;
         if (frame.hasExtendedState()) {
             const header: *align(16) u64 = @ptrCast(state + fxsave_size);
             header.* = 0;
@@ -321,4 +362,32 @@ pub const Frame = extern struct {
         const gap = pkru_offset - @as(u32, @intCast(length));
         return .{ .head = state[0..length], .gap = gap, .tail = tail };
     }
+
+    /// The registers by DWARF's numbers.
+    pub fn dwarfRegisters(frame: *const Frame) [dwarf.register_count]u64 {
+        const r = &frame.registers;
+        return .{
+            r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8,
+            r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rip,
+        };
+    }
 };
+
+/// The address of code that a word of the stack means.
+pub inline fn codeAddress(word: u64) u64 {
+    return word;
+}
+
+/// How many bytes before a return address `endsInCall` looks at.
+pub const call_length_max = 8;
+
+/// Whether bytes can end in a call: e8 with 32 bits, or ff /2 with its addressing forms of 2 to 7
+/// bytes.
+pub fn endsInCall(before: *const [call_length_max]u8) bool {
+    if (before[3] == 0xe8) return true;
+    for (2..8) |length| {
+        const at = 8 - length;
+        if (before[at] == 0xff and before[at + 1] & 0x38 == 0x10) return true;
+    }
+    return false;
+}

@@ -3,6 +3,7 @@
 const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
+const trampoline = @import("../trampoline.zig").machine;
 const Frame = @import("../frame.zig").Frame;
 const hooks = @import("hooks.zig");
 const pages = @import("pages.zig");
@@ -48,13 +49,13 @@ fn answer(done: bool) hooks.Answer {
 
 fn pageOf(event: *const hooks.Event) ?u64 {
     if (!signals.hasAddress(event.signal, event.info.code)) return null;
-    return event.info.payload.address & ~@as(u64, sys.page_size - 1);
+    return event.info.payload.address & ~@as(u64, sys.pageSize() - 1);
 }
 
 fn protect(request: *const abi.HookRequest, event: *const hooks.Event) hooks.Answer {
     const page = pageOf(event) orelse return .nobody;
     const protection: u32 = @intCast(request.value);
-    if (!sys.protect(page, sys.page_size, protection)) return .nobody;
+    if (!sys.protect(page, sys.pageSize(), protection)) return .nobody;
     return granted(event, protection);
 }
 
@@ -66,7 +67,7 @@ fn granted(event: *const hooks.Event, protection: u32) hooks.Answer {
     const refused = event.signal == sys.sigsegv and
         (event.info.code == sys.segv_maperr or event.info.code == sys.segv_accerr);
     if (!refused) return .handled;
-    const needed: u32 = switch (event.frame.access()) {
+    const needed: u32 = switch (event.frame.access(&trampoline.probeLoad)) {
         .read => sys.protection_read,
         .write => sys.protection_write,
         .execute => sys.protection_execute,
@@ -80,20 +81,20 @@ fn map(hook: *const hooks.Hook, event: *const hooks.Event) hooks.Answer {
     const page = pageOf(event) orelse return .nobody;
     const protection: u32 = @intCast(hook.request.value);
     if (hook.fill == 0) {
-        if (!sys.mapAt(page, sys.page_size, protection)) return .nobody;
+        if (!sys.mapAt(page, sys.pageSize(), protection)) return .nobody;
         return granted(event, protection);
     }
     const writable = sys.protection_read | sys.protection_write;
-    const fresh = sys.map(sys.page_size, writable) orelse return .nobody;
+    const fresh = sys.map(sys.pageSize(), writable) orelse return .nobody;
     const to: [*]u8 = @ptrFromInt(fresh);
     const from: [*]const u8 = @ptrFromInt(hook.fill);
-    @memcpy(to[0..sys.page_size], from[0..sys.page_size]);
-    if (sys.protect(fresh, sys.page_size, protection)) {
+    @memcpy(to[0..sys.pageSize()], from[0..sys.pageSize()]);
+    if (sys.protect(fresh, sys.pageSize(), protection)) {
         // Where nothing was mapped, the kernel may have chosen this very place.
-        const placed = fresh == page or sys.move(fresh, sys.page_size, page);
+        const placed = fresh == page or sys.move(fresh, sys.pageSize(), page);
         if (placed) return granted(event, protection);
     }
-    sys.unmap(fresh, sys.page_size);
+    sys.unmap(fresh, sys.pageSize());
     return .nobody;
 }
 

@@ -60,6 +60,8 @@ pub const Dispatch = extern struct {
         assert(@offsetOf(Dispatch, "guard") == 0);
         assert(@offsetOf(Dispatch, "info") == 88);
         assert(@offsetOf(Dispatch, "context") == trampoline.dispatch_context);
+        // Where the frame's records follow it, they do so here.
+        assert(@sizeOf(Dispatch) == trampoline.dispatch_context + @sizeOf(Frame));
         // The kernel's frame would have a return address below.
         assert(trampoline.dispatch_context % 16 == 0);
     }
@@ -135,7 +137,7 @@ pub fn begin(
     thread.local.guard = place | trampoline.ThreadLocal.barrier_bit;
     frame.signal_mask = thread.signal_mask;
     const control: frame_machine.Control = .{
-        .mxcsr = frame_machine.default_mxcsr,
+        .float = frame_machine.default_control,
         .key_rights = thread.key_rights,
     };
     frame.resumeAt(trampoline.dispatchEntry(), place, place, control);
@@ -220,7 +222,7 @@ fn unwind(dispatch: *Dispatch, known: *abi.ThreadRecord) void {
     const offset = @intFromPtr(thread.local) -% thread.key;
     dispatch.context.signal_mask = thread.signal_mask;
     dispatch.context.resumeAt(trampoline.landing(), dispatch.guard, offset, .{
-        .mxcsr = point.mxcsr,
+        .float = point.control(),
         .key_rights = thread.key_rights,
     });
 }

@@ -205,7 +205,7 @@ fn recover(
     }
     const point: *const trampoline.RecoveryFrame = @ptrFromInt(guard);
     const control: frame_machine.Control = .{
-        .mxcsr = point.mxcsr,
+        .float = point.control(),
         .key_rights = thread.key_rights,
     };
     frame.resumeAt(trampoline.landing(), guard, offset, control);

@@ -25,7 +25,7 @@ pub const Region = struct {
 
     pub fn address(region: *const Region, page: u64) u64 {
         assert(page < region.pages);
-        return region.base + page * sys.page_size;
+        return region.base + page * sys.pageSize();
     }
 
     pub fn state(region: *const Region, page: u64) PageState {
@@ -48,7 +48,7 @@ pub const Region = struct {
     pub fn firstMissing(region: *const Region) u64 {
         const smallest = @atomicLoad(u64, &region.smallest, .acquire);
         if (smallest <= region.file_offset) return 0;
-        const pages = (smallest - region.file_offset - 1) / sys.page_size + 1;
+        const pages = (smallest - region.file_offset - 1) / sys.pageSize() + 1;
         return @min(pages, region.pages);
     }
 
@@ -77,7 +77,7 @@ pub const Region = struct {
     }
 
     fn replaceClaimed(region: *Region, first: u64, end: u64, lost: PageState) bool {
-        const length = (end - first) * sys.page_size;
+        const length = (end - first) * sys.pageSize();
         const mapped = sys.mapZeroes(region.address(first), length);
         for (region.states[first..end]) |*place| {
             @atomicStore(PageState, place, if (mapped) lost else .clean, .release);
@@ -106,7 +106,7 @@ pub fn replaceLost(request: *const abi.HookRequest, event: *const hooks.Event) b
 /// A page past the end of the file, and those behind it. The kernel has the same code for an input
 /// or output error, after which the file is as long as it was: that is one page.
 fn replaceEnd(region: *Region, address: u64) bool {
-    const page = (address - region.base) / sys.page_size;
+    const page = (address - region.base) / sys.pageSize();
     region.noteSize();
     const missing = page >= region.firstMissing();
     const end = if (missing) @min(region.pages, page + region.batch()) else page + 1;
@@ -116,9 +116,9 @@ fn replaceEnd(region: *Region, address: u64) bool {
 /// The pages that an exception names. Memory can fail again after it was replaced.
 fn replaceFailed(region: *Region, event: *const hooks.Event, lost: PageState) bool {
     const span = hooks.spanOf(event.signal, event.info);
-    const last_byte = region.base + (region.pages * sys.page_size - 1);
-    const first = (@max(span.start, region.base) - region.base) / sys.page_size;
-    const last = (@min(span.start + (span.length - 1), last_byte) - region.base) / sys.page_size;
+    const last_byte = region.base + (region.pages * sys.pageSize() - 1);
+    const first = (@max(span.start, region.base) - region.base) / sys.pageSize();
+    const last = (@min(span.start + (span.length - 1), last_byte) - region.base) / sys.pageSize();
     for (first..last + 1) |page| {
         const known = region.state(page);
         // Another thread is at it: the instruction runs again and finds out.
@@ -135,18 +135,18 @@ const writable = sys.protection_read | sys.protection_write;
 pub fn noteWrite(request: *const abi.HookRequest, event: *const hooks.Event) bool {
     if (event.signal != sys.sigsegv or event.info.code != sys.segv_accerr) return false;
     const region = regionOf(request);
-    const page = (event.info.payload.address - region.base) / sys.page_size;
+    const page = (event.info.payload.address - region.base) / sys.pageSize();
     // Whoever takes the states waits for this: other threads can write to the page as soon as it
     // is writable, before it is noted.
     _ = @atomicRmw(u32, &region.opening, .Add, 1, .seq_cst);
     defer _ = @atomicRmw(u32, &region.opening, .Sub, 1, .seq_cst);
     // The protection first: whoever takes the states clears them last.
-    if (sys.protect(region.address(page), sys.page_size, writable)) {
+    if (sys.protect(region.address(page), sys.pageSize(), writable)) {
         @atomicStore(PageState, &region.states[page], .written, .seq_cst);
         return true;
     }
     // Too many mappings: one for all of it, and every page counts as written.
-    if (!sys.protect(region.base, region.pages * sys.page_size, writable)) return false;
+    if (!sys.protect(region.base, region.pages * sys.pageSize(), writable)) return false;
     for (region.states[0..region.pages]) |*place| {
         @atomicStore(PageState, place, .written, .seq_cst);
     }
@@ -155,18 +155,18 @@ pub fn noteWrite(request: *const abi.HookRequest, event: *const hooks.Event) boo
 
 test "replaceWhole leaves pages alone that were replaced before" {
     const expect = std.testing.expect;
-    const base = sys.map(4 * sys.page_size, writable).?;
-    defer sys.unmap(base, 4 * sys.page_size);
+    const base = sys.map(4 * sys.pageSize(), writable).?;
+    defer sys.unmap(base, 4 * sys.pageSize());
     var states: [4]PageState = @splat(.clean);
     var region: Region = .{ .base = base, .pages = 4, .states = &states };
     const bytes: [*]u8 = @ptrFromInt(base);
-    for (0..4) |page| bytes[page * sys.page_size] = 7;
+    for (0..4) |page| bytes[page * sys.pageSize()] = 7;
     states[2] = .lost_memory;
     try expect(region.replaceWhole(1, 4, .lost_end));
     const expected = [_]PageState{ .clean, .lost_end, .lost_memory, .lost_end };
     try std.testing.expectEqualSlices(PageState, &expected, &states);
     for ([_]u8{ 7, 0, 7, 0 }, 0..) |byte, page| {
-        try expect(bytes[page * sys.page_size] == byte);
+        try expect(bytes[page * sys.pageSize()] == byte);
     }
 }
 

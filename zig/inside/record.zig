@@ -4,7 +4,8 @@ const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
-const Frame = @import("../frame.zig").Frame;
+const frame_machine = @import("../frame.zig").machine;
+const Frame = frame_machine.Frame;
 const signals = @import("signals.zig");
 const suspects = @import("suspects.zig");
 const threads = @import("threads.zig");
@@ -42,7 +43,7 @@ pub fn write(
         .mask_changed = frame.signal_mask != thread.signal_mask,
         .raised = details.raised,
     };
-    exception.access = if (synchronous) frame.access() else .unknown;
+    exception.access = if (synchronous) frame.access(&trampoline.probeLoad) else .unknown;
     exception.slot = details.slot;
     exception.process_id = thread.process_id;
     exception.thread_id = thread.thread_id;
@@ -68,7 +69,7 @@ fn writeTail(exception: *abi.Exception, thread: *const threads.Thread, frame: *c
 
     const extended = frame.extendedState();
     const kept = @min(extended.head.len, abi.extended_max);
-    exception.flags.extended_cut = kept < extended.head.len;
+    exception.flags.extended_cut = extended.cut or kept < extended.head.len;
     @memcpy(tail[0..kept], extended.head[0..kept]);
     @memcpy(tail[kept..][0..extended.tail.len], extended.tail);
     used += kept + extended.tail.len;
@@ -112,7 +113,7 @@ fn walk(into: []u64, thread: *const threads.Thread, frame: *const Frame) u32 {
         const caller = trampoline.probeLoad(pointer) orelse break;
         const address = trampoline.probeLoad(pointer + 8) orelse break;
         if (address == 0) break;
-        into[count] = address;
+        into[count] = frame_machine.codeAddress(address);
         count += 1;
         lowest = pointer + 16;
         pointer = caller;
@@ -139,7 +140,7 @@ fn copyStack(
     const copied = trampoline.probeCopy(into[0..length], start) & ~@as(usize, 7);
     if (copied == 0 and start < exception.stack_low + (1 << 20)) {
         // The first page of an overflowed stack is its guard: the copy starts behind it.
-        const page = (start & ~@as(u64, sys.page_size - 1)) + sys.page_size;
+        const page = (start & ~(sys.pageSize() - 1)) + sys.pageSize();
         if (page >= end) return 0;
         exception.stack_address = page;
         const rest = @min(end - page, into.len);

@@ -2,6 +2,7 @@
 //! dispositions that were there before ours.
 
 const std = @import("std");
+const frame = @import("../frame.zig").machine;
 const sys = @import("../sys.zig").machine;
 const assert = std.debug.assert;
 
@@ -41,18 +42,18 @@ pub fn advisory(signal: u32, code: i32) bool {
 }
 
 /// Whether the instruction that raised the signal is over: a breakpoint, a single step and a system
-/// call that was refused do not come again.
+/// call that was refused do not come again. On arm64 a breakpoint does.
 pub fn passed(signal: u32) bool {
-    return signal == sys.sigtrap or signal == sys.sigsys;
+    return (signal == sys.sigtrap and frame.breakpoints_pass) or signal == sys.sigsys;
 }
 
 /// Whether `si_addr` says anything. With SI_KERNEL the kernel reports no address (a general
-/// protection fault, int3); an alignment fault of x86 has none either, though its code would.
+/// protection fault, int3); an alignment fault of x86-64 has none either, though its code would.
 pub fn hasAddress(signal: u32, code: i32) bool {
     if (code <= 0 or code == sys.si_kernel) return false;
     return switch (signal) {
         sys.sigsegv, sys.sigill, sys.sigfpe, sys.sigtrap => true,
-        sys.sigbus => code != sys.bus_adraln,
+        sys.sigbus => code != sys.bus_adraln or frame.alignment_faults_have_address,
         else => false,
     };
 }

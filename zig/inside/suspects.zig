@@ -3,6 +3,7 @@
 //! which takes no system call; whether it was really running is found out after the recovery.
 
 const std = @import("std");
+const codeAddress = @import("../frame.zig").machine.codeAddress;
 const assert = std.debug.assert;
 
 pub const Range = struct { start: u64, end: u64 };
@@ -36,7 +37,8 @@ pub fn mentioned(words: []const u64) bool {
     const low = ranges[0].start;
     const span = ranges[known - 1].end - low;
     for (words) |word| {
-        if (word -% low < span and find(word) != null) return true;
+        const address = codeAddress(word);
+        if (address -% low < span and find(address) != null) return true;
     }
     return false;
 }

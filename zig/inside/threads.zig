@@ -147,7 +147,7 @@ pub fn remove(thread: *Thread) void {
 /// before, may have changed it for good.
 pub fn note(thread: *Thread) void {
     thread.signal_mask = sys.signalMask();
-    if (frame.pkru_offset != 0) thread.key_rights = sys.protectionKeyRights();
+    if (frame.hasKeyRights()) thread.key_rights = sys.protectionKeyRights();
 }
 
 var caught_count: u64 = 0;

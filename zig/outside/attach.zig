@@ -96,13 +96,13 @@ fn prepare(offset: u64) void {
         }
         // A static descriptor's argument is the offset itself; a dynamic one's is a heap address.
         static_tls = trampoline.descriptorArgument() == offset;
-        if (static_tls) trampoline.fl_tls_offset = offset;
+        if (static_tls) trampoline.tls_offset.* = offset;
         handler.leave_by_jump = !sys.needsSigreturn();
         dispatch.shadow_stack = sys.shadowStackEnabled();
-        frame.pkru_offset = sys.protectionKeyOffset();
-    } else if (static_tls and trampoline.fl_tls_offset != offset) {
+        frame.noteProtectionKeys(sys.protectionKeyOffset());
+    } else if (static_tls and trampoline.tls_offset.* != offset) {
         static_tls = false;
-        trampoline.fl_tls_offset = 0;
+        trampoline.tls_offset.* = 0;
     }
 }
 
@@ -131,9 +131,10 @@ fn giveAlternateStack(thread: *threads.Thread) bool {
         thread.alternate_length = old.length;
         return true;
     }
-    const total = alternate_stack_length + sys.page_size;
+    const guard_length = sys.pageSize();
+    const total = alternate_stack_length + guard_length;
     const mapping = sys.map(total, sys.protection_none) orelse return false;
-    const base = mapping + sys.page_size;
+    const base = mapping + guard_length;
     const access = sys.protection_read | sys.protection_write;
     const stack: sys.AlternateStack = .{ .base = base, .length = alternate_stack_length };
     if (!sys.protect(base, alternate_stack_length, access) or !sys.sigaltstack(&stack, null)) {
@@ -154,7 +155,8 @@ fn freeAlternateStack(thread: *const threads.Thread) void {
         const off: sys.AlternateStack = .{ .flags = sys.AlternateStack.disabled };
         if (!sys.sigaltstack(&off, null)) return; // Still in use: it has to stay.
     }
-    sys.unmap(thread.alternate_base - sys.page_size, thread.alternate_length + sys.page_size);
+    const guard_length = sys.pageSize();
+    sys.unmap(thread.alternate_base - guard_length, thread.alternate_length + guard_length);
 }
 
 fn atThreadEnd(thread: *threads.Thread) void {

@@ -49,11 +49,11 @@ pub fn add(request: *const abi.HookRequest, id: *u64) i32 {
 /// A page that repeats `pattern`.
 fn pageOf(pattern: []const u8) ?u64 {
     assert(pattern.len != 0);
-    const page = sys.map(sys.page_size, sys.protection_read | sys.protection_write) orelse {
+    const page = sys.map(sys.pageSize(), sys.protection_read | sys.protection_write) orelse {
         return null;
     };
     const bytes: [*]u8 = @ptrFromInt(page);
-    for (bytes[0..sys.page_size], 0..) |*byte, index| byte.* = pattern[index % pattern.len];
+    for (bytes[0..sys.pageSize()], 0..) |*byte, index| byte.* = pattern[index % pattern.len];
     return page;
 }
 
@@ -73,7 +73,7 @@ fn vacant() ?u32 {
 }
 
 fn forget(hook: *inside.Hook) void {
-    if (hook.fill != 0) sys.unmap(hook.fill, sys.page_size);
+    if (hook.fill != 0) sys.unmap(hook.fill, sys.pageSize());
     hook.fill = 0;
     hook.removed = false;
     hook.id = 0;

@@ -2,6 +2,8 @@
 //! dlerror are undefined symbols of the library, and weak: under any libc, or none, it loads.
 
 const std = @import("std");
+const maps = @import("maps.zig");
+const sys = @import("../sys.zig").machine;
 
 pub const dlopen = @extern(
     ?*const fn (?[*:0]const u8, i32) callconv(.c) ?*anyopaque,
@@ -81,7 +83,32 @@ pub fn stackBounds() StackBounds {
     var guard_length: u64 = 0;
     if (stack(&attributes, &base, &length) != 0) return .{};
     if (guard(&attributes, &guard_length) != 0) return .{};
-    return .{ .low = base, .high = base + length, .guard = guard_length };
+    const bounds: StackBounds = .{ .low = base, .high = base + length, .guard = guard_length };
+    return if (sys.threadId() == sys.processId()) mainStack(bounds) else bounds;
+}
+
+/// RLIMIT_STACK of include/uapi/asm-generic/resource.h.
+const rlimit_stack = 3;
+
+/// The main thread's stack with the room that it may still grow into, which glibc counts and musl
+/// does not.
+fn mainStack(known: StackBounds) StackBounds {
+    const Limit = extern struct { current: u64 = 0, maximum: u64 = 0 };
+    const limitOf = function(fn (i32, *Limit) callconv(.c) i32, "getrlimit") orelse return known;
+    var limit: Limit = .{};
+    if (limitOf(rlimit_stack, &limit) != 0) return known;
+    // What lies above `high` are the arguments and the environment: a quarter at most (execve(2)).
+    if (known.high - known.low >= limit.current - limit.current / 4) return known;
+    var reader = maps.Reader.open() orelse return known;
+    defer reader.close();
+    var below: u64 = 0;
+    while (reader.next()) |mapping| : (below = mapping.end) {
+        if (known.high > mapping.end) continue;
+        var bounds = known;
+        bounds.low = @min(known.low, @max(below, mapping.end -| limit.current));
+        return bounds;
+    }
+    return known;
 }
 
 /// `struct dl_phdr_info` up to what is read.

@@ -53,6 +53,7 @@ pub fn write(place: u64, part: abi.StatePart, from: []const u8) abi.Status {
         .vector => if (!frame.writeStandardState(from)) return .invalid_argument,
         .single_step => {
             if (from.len != 1 or from[0] > 1) return .invalid_argument;
+            if (!frame_machine.can_single_step) return .not_supported;
             frame.setSingleStep(from[0] == 1);
             live.thread.stepping = from[0] == 1;
         },

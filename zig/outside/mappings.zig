@@ -8,7 +8,6 @@ const regions = @import("regions.zig");
 const assert = std.debug.assert;
 
 const Kept = regions.Kept;
-const page_mask: u64 = sys.page_size - 1;
 
 /// Maps bytes of an open file, and has lost pages replaced. The descriptor stays the caller's.
 pub fn open(
@@ -19,7 +18,7 @@ pub fn open(
     into: *abi.OpenedMemory,
 ) abi.Status {
     assert(byte_length != 0);
-    const start = offset & ~page_mask;
+    const start = offset & ~(sys.pageSize() - 1);
     const kept = regions.create(regions.pagesOf(offset - start + byte_length)) orelse {
         return .no_memory;
     };
@@ -89,7 +88,7 @@ const Scan = struct {
     fn of(kept: *const Kept) Scan {
         const region = &kept.region;
         const smallest = @atomicLoad(u64, &region.smallest, .acquire);
-        const whole = (smallest -| region.file_offset) / sys.page_size;
+        const whole = (smallest -| region.file_offset) / sys.pageSize();
         return .{ .kept = kept, .smallest = smallest, .tail = @min(whole, region.pages) };
     }
 
@@ -120,12 +119,12 @@ const Scan = struct {
     fn range(scan: Scan, page: u64, end: u64, state: abi.PageState) ?abi.LostRange {
         const kept = scan.kept;
         const file_offset = kept.region.file_offset;
-        var start = file_offset + page * sys.page_size;
+        var start = file_offset + page * sys.pageSize();
         if (page == scan.tail and kept.region.state(page) == .clean) {
             start = @max(start, scan.smallest);
         }
         start = @max(start, kept.offset);
-        const stop = @min(file_offset + end * sys.page_size, kept.offset + kept.byte_length);
+        const stop = @min(file_offset + end * sys.pageSize(), kept.offset + kept.byte_length);
         if (start >= stop) return null;
         return .{
             .offset = start,

@@ -6,19 +6,26 @@
 //! page granularity: the first byte of the range on each page stands for the page's others.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const signals = @import("../inside/signals.zig");
 const install = @import("install.zig");
 const maps = @import("maps.zig");
+const touch = switch (builtin.cpu.arch) {
+    .x86_64 => @import("touch_x86_64.zig"),
+    .aarch64 => @import("touch_aarch64.zig"),
+    else => @compileError("no way to touch memory on this architecture yet"),
+};
 const assert = std.debug.assert;
 
-const page_mask: u64 = sys.page_size - 1;
+/// Pages may be larger, which makes a look at each of these too many, not too few.
+const step_mask: u64 = sys.page_size_min - 1;
 const signals_of_access = signals.bit(sys.sigsegv) | signals.bit(sys.sigbus);
 
 comptime {
-    assert(sys.page_size == 4096); // As `probePages` steps, too.
+    assert(sys.page_size_min == 4096); // As `probePages` steps, too.
 }
 
 /// Copies `length` bytes of memory at `from`; the ranges may overlap.
@@ -27,12 +34,8 @@ pub fn read(from: u64, into: [*]u8, length: u64) void {
     const last = from +% (length - 1);
     var address = from;
     while (true) {
-        // A read that changes no register, so that none waits for the one before.
-        asm volatile ("testb $0, (%[address])"
-            :
-            : [address] "r" (address),
-            : .{ .cc = true, .memory = true });
-        address = (address | page_mask) +% 1;
+        touch.read(address);
+        address = (address | step_mask) +% 1;
         if (address == 0 or address > last) break;
     }
     const source: [*]const u8 = @ptrFromInt(from);
@@ -45,15 +48,8 @@ pub fn write(to: u64, from: [*]const u8, length: u64) void {
     const last = to +% (length - 1);
     var address = to;
     while (true) {
-        // A write that changes nothing, atomic so that no other thread's write is lost.
-        // Fetching pages ahead, which never faults, halves the time for 64 MiB.
-        asm volatile (
-            \\ prefetchw 8 * 4096(%[address])
-            \\ lock orb $0, (%[address])
-            :
-            : [address] "r" (address),
-            : .{ .cc = true, .memory = true });
-        address = (address | page_mask) +% 1;
+        touch.write(address, from[@intCast(address -% to)]);
+        address = (address | step_mask) +% 1;
         if (address == 0 or address > last) break;
     }
     const target: [*]u8 = @ptrFromInt(to);
@@ -89,6 +85,7 @@ pub fn readAvailable(address: u64, into: []u8) error{NoHandler}!usize {
 /// system call alone would change those before the gap. The result is its errno, 0 for success.
 pub fn protect(address: u64, length: u64, protection: u32, before: *u32) error{NoList}!i32 {
     assert(length > 0);
+    const page_mask = sys.pageSize() - 1;
     const first = address & ~page_mask;
     const last = (address + (length - 1)) | page_mask;
     var reader = maps.Reader.open() orelse return error.NoList;
@@ -155,30 +152,31 @@ test "isReadable, protect and mappingOf look at whole pages" {
     const expect = std.testing.expect;
     const expectEqual = std.testing.expectEqual;
     const read_write = sys.protection_read | sys.protection_write;
-    const base = sys.map(4 * sys.page_size, read_write).?;
-    defer sys.unmap(base, 4 * sys.page_size);
-    const end = base + 3 * sys.page_size;
-    sys.unmap(end, sys.page_size);
+    const page = sys.pageSize();
+    const base = sys.map(4 * page, read_write).?;
+    defer sys.unmap(base, 4 * page);
+    const end = base + 3 * page;
+    sys.unmap(end, page);
     var before: u32 = undefined;
     try expect(try isReadable(end - 1, 1));
     try expect(!try isReadable(end - 1, 2));
     try expect(!try isReadable(end, 1)); // Asks the kernel.
     try expect(try isReadable(end - 1, 1)); // Asks the kernel and looks.
     try expectEqual(sys.enomem, try protect(end - 1, 2, sys.protection_read, &before));
-    try expectEqual(0, try protect(base + 4095, 2, sys.protection_none, &before));
+    try expectEqual(0, try protect(base + page - 1, 2, sys.protection_none, &before));
     try expectEqual(read_write, before);
     try expect(!try isReadable(base, 1));
     var mapping: abi.Mapping = undefined;
     try expect(try mappingOf(end - 1, &mapping));
     try expectEqual(read_write, mapping.protection);
-    try expectEqual(base + 2 * sys.page_size, mapping.start);
+    try expectEqual(base + 2 * page, mapping.start);
     try expect(try mappingOf(base + 4096, &mapping));
     try expectEqual(base, mapping.start);
     try expectEqual(0, mapping.protection);
     try expect(!try mappingOf(16, &mapping));
     var around: [3]abi.Mapping = undefined;
     try neighbours(base + 8192, &around);
-    try expectEqual(base + 2 * sys.page_size, around[0].end);
+    try expectEqual(base + 2 * page, around[0].end);
     try expectEqual(around[0].end, around[1].start);
     try neighbours(16, &around);
     try expect(around[0].size == 0 and around[1].size == 0 and around[2].start > 16);

@@ -30,14 +30,14 @@ pub const Kept = struct {
     byte_length: u64,
 
     pub fn length(kept: *const Kept) u64 {
-        return kept.region.pages * sys.page_size;
+        return kept.region.pages * sys.pageSize();
     }
 };
 
 var first: ?*Kept = null;
 
 pub fn pagesOf(byte_length: u64) u64 {
-    return (byte_length + (sys.page_size - 1)) / sys.page_size;
+    return (byte_length + (sys.pageSize() - 1)) / sys.pageSize();
 }
 
 /// Whether eight pages from `page` on are clean, as most are: looked at together.

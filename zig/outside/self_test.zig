@@ -1,10 +1,14 @@
 //! Makes each kind of exception on demand, so that a machine and a runtime can be asked whether
 //! recovery works there. The faults are real: an instruction that faults, or a call that raises.
 
-const std = @import("std");
 const builtin = @import("builtin");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
+const faults = switch (builtin.cpu.arch) {
+    .x86_64 => @import("faults_x86_64.zig"),
+    .aarch64 => @import("faults_aarch64.zig"),
+    else => @compileError("no faults for this architecture yet"),
+};
 
 const value: u64 = 1;
 
@@ -12,52 +16,21 @@ const value: u64 = 1;
 pub fn run(kind: abi.SelfTest) abi.Status {
     switch (kind) {
         .none => {},
-        .null_read => load(0x10),
-        .null_write => store(0x10),
-        .read_only_write => store(@intFromPtr(&value)),
-        .jump_to_null => jump(0),
-        .non_canonical_read => load(0x8000_0000_0000_0000),
-        .privileged_instruction => asm volatile ("hlt"),
+        .null_read => faults.load(0x10),
+        .null_write => faults.store(0x10),
+        .read_only_write => faults.store(@intFromPtr(&value)),
+        .jump_to_null => faults.jump(0),
+        .non_canonical_read => faults.load(faults.non_canonical),
+        .privileged_instruction => faults.privileged(),
         .past_end_of_file => return pastEndOfFile(),
-        .integer_division => divide(),
-        .illegal_instruction => asm volatile ("ud2"),
-        .breakpoint => asm volatile ("int3"),
+        .integer_division => if (!faults.divide()) return .not_supported,
+        .illegal_instruction => faults.illegal(),
+        .breakpoint => faults.breakpoint(),
         .stack_overflow => overflow(0),
         .abort => sys.raise(sys.sigabrt),
-        .misaligned_access => misaligned(),
+        .misaligned_access => faults.misaligned(),
     }
     return .ok;
-}
-
-fn load(address: u64) void {
-    _ = asm volatile ("movq (%[address]), %[result]"
-        : [result] "=r" (-> u64),
-        : [address] "r" (address),
-        : .{ .memory = true });
-}
-
-fn store(address: u64) void {
-    asm volatile ("movq $1, (%[address])"
-        :
-        : [address] "r" (address),
-        : .{ .memory = true });
-}
-
-fn jump(address: u64) void {
-    const function: *allowzero const fn () callconv(.c) void = @ptrFromInt(address);
-    asm volatile ("callq *%[function]"
-        :
-        : [function] "r" (function),
-        : .{ .rax = true, .rcx = true, .rdx = true, .memory = true });
-}
-
-fn divide() void {
-    asm volatile (
-        \\ movl $1, %%eax
-        \\ cltd
-        \\ xorl %%ecx, %%ecx
-        \\ idivl %%ecx
-        ::: .{ .rax = true, .rcx = true, .rdx = true });
 }
 
 /// No stack is meant to be larger; where one has no limit, the test gives up here.
@@ -75,21 +48,6 @@ noinline fn overflow(depth: u32) void {
     somewhere.* = 2;
 }
 
-/// With alignment checking on, a misaligned access faults. The flag is off again when it does not.
-fn misaligned() void {
-    asm volatile (
-        \\ pushfq
-        \\ orl $0x40000, (%%rsp)
-        \\ popfq
-        \\ movl 1(%[address]), %%eax
-        \\ pushfq
-        \\ andl $~0x40000, (%%rsp)
-        \\ popfq
-        :
-        : [address] "r" (&value),
-        : .{ .rax = true, .memory = true });
-}
-
 /// An empty file's first page, mapped once: there is nothing behind it. Kept, because a recovery
 /// skips whatever would unmap it.
 var empty_file_page: u64 = 0;
@@ -97,10 +55,10 @@ var empty_file_page: u64 = 0;
 fn pastEndOfFile() abi.Status {
     if (empty_file_page == 0) {
         const descriptor = sys.memfd("faultline self-test") orelse return .system_call_failed;
-        empty_file_page = sys.mapFile(descriptor, sys.page_size) orelse 0;
+        empty_file_page = sys.mapFile(descriptor, sys.pageSize()) orelse 0;
         sys.close(descriptor);
     }
     if (empty_file_page == 0) return .no_memory;
-    load(empty_file_page);
+    faults.load(empty_file_page);
     return .ok;
 }

@@ -8,7 +8,7 @@ const threads = @import("../inside/threads.zig");
 const install = @import("install.zig");
 const lock = @import("lock.zig");
 
-const table = &trampoline.fl_slots;
+const table = trampoline.slot_table;
 const propagate_bit = trampoline.Slot.propagate_bit;
 var open_count: u32 = 0;
 

@@ -216,10 +216,8 @@ pub fn name(exception: *const abi.Exception, into: []u8) usize {
     if (exception.access == .execute) bad_call: {
         // A call or jump through a bad pointer: nothing says how to leave what is not code, but the
         // return address is the last that was pushed.
-        const pushed = exception.stack_pointer;
-        const address = stack.load(pushed) orelse break :bad_call;
+        const address = returned(&registers, &stack) orelse break :bad_call;
         registers[unwind.instruction_pointer] = address;
-        registers[unwind.stack_pointer] = pushed + 8;
         inside = address -| 1;
         found.add(inside);
     }
@@ -237,33 +235,35 @@ pub fn name(exception: *const abi.Exception, into: []u8) usize {
     return found.used;
 }
 
+/// Undoes a call that has just happened: where it returns to.
+fn returned(registers: *unwind.Registers, stack: *const unwind.Stack) ?u64 {
+    const dwarf = frames.machine.dwarf;
+    if (dwarf.return_column != dwarf.instruction_pointer) {
+        return frames.machine.codeAddress(registers[dwarf.return_column].?);
+    }
+    const pushed = registers[dwarf.stack_pointer].?;
+    registers[dwarf.stack_pointer] = pushed + 8;
+    return stack.load(pushed);
+}
+
 fn initial(exception: *const abi.Exception) unwind.Registers {
-    const Frame = frames.Frame;
-    const frame: *const Frame = @ptrCast(@alignCast(&exception.context));
-    const r = &frame.registers;
-    return .{
-        r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8,
-        r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rip,
-    };
+    const frame: *const frames.Frame = @ptrCast(@alignCast(&exception.context));
+    var registers: unwind.Registers = undefined;
+    for (frame.dwarfRegisters(), &registers) |value, *register| register.* = value;
+    return registers;
 }
 
 fn scan(found: *Found, stack: *const unwind.Stack, from: u64, end: u64) void {
     var address = std.mem.alignForward(u64, @max(from, stack.address), 8);
     while (address < end) : (address += 8) {
-        const word = stack.load(address) orelse break;
+        const word = frames.machine.codeAddress(stack.load(address) orelse break);
         if (word < 8 or known.find(word -| 8) == null) continue;
         if (followsCall(word)) found.add(word - 1);
     }
 }
 
-/// Whether the bytes before an address in a known function can be a call: e8 with 32 bits, or
-/// ff /2 with its addressing forms of 2 to 7 bytes.
+/// Whether the bytes before an address in a known function can be a call.
 fn followsCall(address: u64) bool {
-    const before: *const [8]u8 = @ptrFromInt(address - 8);
-    if (before[3] == 0xe8) return true;
-    for (2..8) |length| {
-        const at = 8 - length;
-        if (before[at] == 0xff and before[at + 1] & 0x38 == 0x10) return true;
-    }
-    return false;
+    const length = frames.machine.call_length_max;
+    return frames.machine.endsInCall(@ptrFromInt(address - length));
 }

@@ -145,7 +145,7 @@ fn collect(kept: *Kept, cursor: *u64, into: []abi.WrittenRange) i32 {
     // A page that became writable just now may have been written by a third thread already.
     while (@atomicLoad(u32, &region.opening, .seq_cst) != 0) sys.yield();
     var count: usize = 0;
-    var page = if (cursor.* == 0) 0 else (cursor.* - region.base) / sys.page_size;
+    var page = if (cursor.* == 0) 0 else (cursor.* - region.base) / sys.pageSize();
     while (page < region.pages and count < into.len) {
         if (regions.eightClean(region, page, region.pages)) {
             page += 8;
@@ -157,7 +157,7 @@ fn collect(kept: *Kept, cursor: *u64, into: []abi.WrittenRange) i32 {
             continue;
         }
         const start = region.address(page);
-        const length = (end - page) * sys.page_size;
+        const length = (end - page) * sys.pageSize();
         // Without protection they stay written: the next time shows them again.
         const armed = sys.protect(start, length, sys.protection_read);
         for (region.states[page..end]) |*place| settle(place, if (armed) .clean else .written);
@@ -165,7 +165,7 @@ fn collect(kept: *Kept, cursor: *u64, into: []abi.WrittenRange) i32 {
         count += 1;
         page = end;
     }
-    cursor.* = region.base + page * sys.page_size;
+    cursor.* = region.base + page * sys.pageSize();
     return @intCast(count);
 }
 

@@ -5,12 +5,15 @@
 //! Formats: DWARF 5 section 6.4, and the Linux Standard Base's .eh_frame and .eh_frame_hdr.
 
 const std = @import("std");
+const builtin = @import("builtin");
+const frame_machine = @import("../frame.zig").machine;
 const host = @import("host.zig");
 
-/// DWARF's numbers on x86-64: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 to r15, return address.
-pub const registers_max = 17;
-pub const stack_pointer = 7;
-pub const instruction_pointer = 16;
+/// DWARF's numbers, and one for the instruction pointer where DWARF has none.
+pub const registers_max = dwarf.register_count;
+pub const stack_pointer = dwarf.stack_pointer;
+pub const instruction_pointer = dwarf.instruction_pointer;
+const dwarf = frame_machine.dwarf;
 pub const Registers = [registers_max]?u64;
 
 /// The stack as it was.
@@ -50,8 +53,14 @@ pub fn step(registers: *const Registers, pc: u64, stack: *const Stack) ?Register
         .undefined => value.* = null,
         .offset => |offset| value.* = stack.load(frame_address +% @as(u64, @bitCast(offset))),
     };
-    if (row.rules[instruction_pointer] == .same) return null;
     caller[stack_pointer] = frame_address;
+    const address = caller[dwarf.return_column];
+    // A return address that is where it was is one on arm64, in x30, and elsewhere no caller.
+    if (row.rules[dwarf.return_column] == .same) {
+        if (dwarf.return_column == instruction_pointer) return null;
+        if (address == registers[instruction_pointer]) return null;
+    }
+    caller[instruction_pointer] = if (address) |word| frame_machine.codeAddress(word) else null;
     return caller;
 }
 
@@ -160,7 +169,7 @@ fn parseCommon(address: u64) ?Entry {
     cursor.at += augmentation.len + 1;
     const code_factor = cursor.unsigned();
     const data_factor = cursor.signed();
-    if (cursor.unsigned() != instruction_pointer) return null;
+    if (cursor.unsigned() != dwarf.return_column) return null;
     const data_length = cursor.unsigned();
     const data_end = cursor.at + data_length;
     for (augmentation[1..]) |letter| switch (letter) {
@@ -175,6 +184,8 @@ fn parseCommon(address: u64) ?Entry {
             };
             cursor.at += width;
         },
+        // Signed with another key, and with tags on the stack: nothing to do with registers.
+        'B', 'G' => {},
         else => return null,
     };
     return .{
@@ -246,6 +257,8 @@ const Machine = struct {
             },
             0x0d => machine.row.register = cursor.unsigned(),
             0x0e => machine.row.offset = std.math.cast(i64, cursor.unsigned()) orelse return null,
+            // DW_CFA_AARCH64_negate_ra_state: signed addresses are stripped in any case.
+            0x2d => if (builtin.cpu.arch != .aarch64) return null,
             0x2e => _ = cursor.unsigned(), // DW_CFA_GNU_args_size
             else => return null, // Expressions and the rest.
         }

@@ -1,18 +1,22 @@
 //! Call frame information: from `.eh_frame_hdr` to the rules that lead from a frame to its caller.
 //!
 //! Formats: Linux Standard Base Core 5.0, chapter 10.6 (`.eh_frame`, `.eh_frame_hdr`); DWARF 5,
-//! section 6.4.2 (instructions). Register numbers: System V ABI for x86-64, figure 3.36.
+//! section 6.4.2 (instructions). Register numbers are those of the signal frame's architecture.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const elf = @import("elf.zig");
 const Cursor = @import("cursor.zig").Cursor;
 const Error = @import("cursor.zig").Error;
 
-/// 16 general registers in DWARF's order, then the return address.
-pub const register_count = 17;
-pub const rbp = 6;
-pub const rsp = 7;
-pub const return_address = 16;
+/// General registers in DWARF's order, then the instruction pointer.
+pub const register_count = dwarf.register_count;
+pub const frame_pointer = dwarf.frame_pointer;
+pub const stack_pointer = dwarf.stack_pointer;
+pub const instruction_pointer = dwarf.instruction_pointer;
+/// Its rule says where the caller goes on.
+pub const return_column = dwarf.return_column;
+const dwarf = @import("../frame.zig").machine.dwarf;
 
 pub const Rule = union(enum) {
     same,
@@ -40,6 +44,8 @@ pub const Rules = struct {
     row: Row,
     /// The frame is one that a signal interrupted: its caller is no call.
     signal: bool,
+    /// The register whose rule says where the caller goes on.
+    return_column: u64,
 };
 
 const Common = struct {
@@ -49,6 +55,7 @@ const Common = struct {
     signal: bool = false,
     augmented: bool = false,
     instructions: []const u8 = &.{},
+    return_column: u64 = return_column,
 };
 
 /// Bytes and the address, in the file's own numbering, of the first.
@@ -118,7 +125,11 @@ fn describe(image: *const elf.Image, frames: *const Table, address: u64) Error!?
     try machine.run(common.instructions);
     machine.initial = machine.row;
     try machine.run(own);
-    return .{ .row = machine.row, .signal = common.signal };
+    return .{
+        .row = machine.row,
+        .signal = common.signal,
+        .return_column = common.return_column,
+    };
 }
 
 fn readCommon(bytes: []const u8, address: u64) Error!Common {
@@ -134,7 +145,8 @@ fn readCommon(bytes: []const u8, address: u64) Error!Common {
     common.code_alignment = try reader.uleb();
     common.data_alignment = try reader.sleb();
     const register = if (version == 1) try reader.int(u8) else try reader.uleb();
-    if (register != return_address) return error.Malformed;
+    if (register != return_column and register != instruction_pointer) return error.Malformed;
+    common.return_column = register;
     if (augmentation.len == 0) {
         common.instructions = reader.bytes[reader.at..];
         return common;
@@ -277,6 +289,8 @@ const Machine = struct {
                 const register = try reader.uleb();
                 try machine.set(register, .{ .value_offset = machine.scaled(try reader.uleb()) });
             },
+            // DW_CFA_AARCH64_negate_ra_state: signed addresses are stripped in any case.
+            0x2d => if (builtin.cpu.arch != .aarch64) return error.Malformed,
             // DW_CFA_GNU_args_size says nothing about where registers are.
             0x2e => _ = try reader.uleb(),
             else => return error.Malformed,

@@ -4,6 +4,7 @@
 //! chapter 5 (`Elf64_Phdr`), as in glibc's elf.h.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const cursor = @import("cursor.zig");
 const Cursor = cursor.Cursor;
 const Error = cursor.Error;
@@ -86,7 +87,12 @@ pub const pt_gnu_eh_frame = 0x6474e550;
 const sht_nobits = 8;
 const shf_compressed = 0x800;
 const compress_zlib = 1;
-const machine_x86_64 = 62;
+/// EM_X86_64 and EM_AARCH64.
+const machine_own: u16 = switch (builtin.cpu.arch) {
+    .x86_64 => 62,
+    .aarch64 => 183,
+    else => @compileError("no ELF machine for this architecture yet"),
+};
 const class_64 = 2;
 const order_little = 1;
 
@@ -102,7 +108,7 @@ pub const Image = struct {
         const header = (try structs(Header, bytes, 0, 1))[0];
         if (!std.mem.eql(u8, &header.magic, "\x7fELF")) return error.Malformed;
         if (header.class != class_64 or header.order != order_little) return error.Malformed;
-        if (header.machine != machine_x86_64) return error.Malformed;
+        if (header.machine != machine_own) return error.Malformed;
         return .{ .bytes = bytes, .header = header };
     }
 

@@ -128,14 +128,15 @@ fn operate(stack: *Stack, opcode: u8) Error!void {
 }
 
 test "evaluate gives the frame address of a procedure linkage table" {
-    // As GNU ld writes it: rsp + 8, and 8 more behind the push at offset 11 of each entry.
+    // As GNU ld writes it for x86-64, where 7 is rsp and 16 the instruction pointer: rsp + 8, and 8
+    // more behind the push at offset 11 of each entry.
     const bytes = [_]u8{ 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22 };
     var registers: [cfi.register_count]u64 = @splat(0);
-    registers[cfi.rsp] = 0x7000;
+    registers[7] = 0x7000;
     const memory: Memory = .{ .context = &registers, .load = &nothing };
-    registers[cfi.return_address] = 0x4005;
+    registers[16] = 0x4005;
     try std.testing.expectEqual(0x7008, try evaluate(&bytes, &registers, null, memory));
-    registers[cfi.return_address] = 0x400b;
+    registers[16] = 0x400b;
     try std.testing.expectEqual(0x7010, try evaluate(&bytes, &registers, null, memory));
     try std.testing.expectError(error.Malformed, evaluate(&.{0x06}, &registers, 8, memory));
     try std.testing.expectError(error.Malformed, evaluate(&.{0x22}, &registers, 8, memory));

@@ -4,8 +4,8 @@
 
 const std = @import("std");
 const abi = @import("../abi.zig");
-const Frame = @import("../frame.zig").machine.Frame;
-const RecoveryFrame = @import("../trampoline/x86_64_frame.zig").RecoveryFrame;
+const machine = @import("../frame.zig").machine;
+const RecoveryFrame = @import("../trampoline/frame.zig").RecoveryFrame;
 const cfi = @import("cfi.zig");
 const expression = @import("expression.zig");
 const modules = @import("modules.zig");
@@ -34,27 +34,21 @@ fn tailOf(exception: *const abi.Exception, byte_length: u32) ?Tail {
 /// Writes the frames, innermost first; null when the exception is damaged.
 pub fn unwind(exception: *const abi.Exception, byte_length: u32, into: []Entry) ?usize {
     const tail = tailOf(exception, byte_length) orelse return null;
-    const frame: *const Frame = @ptrCast(@alignCast(&exception.context));
+    const frame: *const machine.Frame = @ptrCast(@alignCast(&exception.context));
     var unwinder: Unwinder = .{
-        .registers = registersOf(frame),
+        .registers = frame.dwarfRegisters(),
         .stack = tail.stack,
         .stack_address = exception.stack_address,
         .guard = exception.recovery_point,
         .into = into,
     };
     if (unwinder.walk()) return unwinder.count;
-    unwinder.follow(tail.frames, frame.registers.rbp);
+    unwinder.follow(tail.frames, frame.framePointer());
     return unwinder.count;
 }
 
-fn registersOf(frame: *const Frame) [cfi.register_count]u64 {
-    const r = &frame.registers;
-    return .{
-        r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, //
-        r.r8,  r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15,
-        r.rip,
-    };
-}
+/// Whether a call leaves the return address on the stack; else it is in a register.
+const calls_push = cfi.return_column == cfi.instruction_pointer;
 
 const Step = struct { trust: Trust, exact: bool };
 
@@ -92,7 +86,7 @@ const Unwinder = struct {
     fn walk(unwinder: *Unwinder) bool {
         var step: Step = .{ .trust = .context, .exact = true };
         while (true) {
-            const at = unwinder.registers[cfi.return_address];
+            const at = unwinder.registers[cfi.instruction_pointer];
             if (!unwinder.append(at, step.trust, step.exact)) return true;
             const rules = rulesOf(if (step.exact) at else at -% 1);
             if (rules) |found| {
@@ -103,21 +97,25 @@ const Unwinder = struct {
                     return true;
                 }
             }
-            const before = unwinder.registers[cfi.rsp];
+            const before = unwinder.registers[cfi.stack_pointer];
             step = unwinder.next(rules, unwinder.count == 1) orelse return false;
-            const after = unwinder.registers[cfi.rsp];
-            if (after >= unwinder.guard or unwinder.registers[cfi.return_address] == 0) return true;
-            if (after <= before and !step.exact) return false;
+            const after = unwinder.registers[cfi.stack_pointer];
+            const caller = unwinder.registers[cfi.instruction_pointer];
+            if (after >= unwinder.guard or caller == 0) return true;
+            if (after <= before and !step.exact) {
+                // Only a function that calls none may have no frame, where calls push nothing.
+                if (after < before or calls_push or unwinder.count > 1) return false;
+            }
         }
     }
 
     fn next(unwinder: *Unwinder, rules: ?cfi.Rules, innermost: bool) ?Step {
         if (rules) |found| {
-            if (unwinder.apply(&found.row)) {
+            if (unwinder.apply(&found)) {
                 return .{ .trust = .cfi, .exact = found.signal };
             } else |_| {}
         }
-        const at = unwinder.registers[cfi.return_address];
+        const at = unwinder.registers[cfi.instruction_pointer];
         if (innermost and modules.find(at) == null and unwinder.popCall()) {
             return .{ .trust = .scan, .exact = false };
         }
@@ -145,13 +143,16 @@ const Unwinder = struct {
     }
 
     /// Replaces the registers by the caller's. Nothing changes when that is not possible.
-    fn apply(unwinder: *Unwinder, row: *const cfi.Row) Error!void {
+    fn apply(unwinder: *Unwinder, rules: *const cfi.Rules) Error!void {
+        const row = &rules.row;
         const end = try unwinder.frameAddress(row);
         var caller = unwinder.registers;
-        caller[cfi.rsp] = end;
+        caller[cfi.stack_pointer] = end;
         for (&caller, row.rules, 0..) |*register, rule, index| {
             switch (rule) {
-                .same => if (index == cfi.return_address) return error.Malformed,
+                .same => if (index == cfi.instruction_pointer and index == rules.return_column) {
+                    return error.Malformed;
+                },
                 .undefined => register.* = 0,
                 .offset => |offset| register.* = try unwinder.read(end +% toUnsigned(offset)),
                 .value_offset => |offset| register.* = end +% toUnsigned(offset),
@@ -164,6 +165,12 @@ const Unwinder = struct {
                 .value_expression => |bytes| register.* = try unwinder.evaluate(bytes, end),
             }
         }
+        if (rules.return_column != cfi.instruction_pointer) {
+            const address = machine.codeAddress(caller[cfi.return_column]);
+            // Whoever goes on where he is has not been called.
+            if (address == unwinder.registers[cfi.instruction_pointer]) return error.Malformed;
+            caller[cfi.instruction_pointer] = address;
+        }
         unwinder.registers = caller;
     }
 
@@ -171,25 +178,29 @@ const Unwinder = struct {
         return unwinder.load(address) orelse error.Malformed;
     }
 
-    /// After a call to where no code is, the return address is on top of the stack.
+    /// After a call to where no code is, the return address is on top of the stack, or in its
+    /// register.
     fn popCall(unwinder: *Unwinder) bool {
-        const top = unwinder.registers[cfi.rsp];
-        const caller = unwinder.load(top) orelse return false;
+        const top = unwinder.registers[cfi.stack_pointer];
+        const caller = if (calls_push)
+            unwinder.load(top) orelse return false
+        else
+            machine.codeAddress(unwinder.registers[cfi.return_column]);
         if (!followsCall(caller)) return false;
-        unwinder.registers[cfi.rsp] = top +% 8;
-        unwinder.registers[cfi.return_address] = caller;
+        if (calls_push) unwinder.registers[cfi.stack_pointer] = top +% 8;
+        unwinder.registers[cfi.instruction_pointer] = caller;
         return true;
     }
 
     /// Code that nothing describes may keep a frame pointer.
     fn popFrame(unwinder: *Unwinder) bool {
-        const pointer = unwinder.registers[cfi.rbp];
-        if (pointer < unwinder.registers[cfi.rsp] or pointer % 8 != 0) return false;
-        const caller = unwinder.load(pointer +% 8) orelse return false;
+        const pointer = unwinder.registers[cfi.frame_pointer];
+        if (pointer < unwinder.registers[cfi.stack_pointer] or pointer % 8 != 0) return false;
+        const caller = machine.codeAddress(unwinder.load(pointer +% 8) orelse return false);
         if (!followsCall(caller)) return false;
-        unwinder.registers[cfi.rbp] = unwinder.load(pointer) orelse return false;
-        unwinder.registers[cfi.rsp] = pointer +% 16;
-        unwinder.registers[cfi.return_address] = caller;
+        unwinder.registers[cfi.frame_pointer] = unwinder.load(pointer) orelse return false;
+        unwinder.registers[cfi.stack_pointer] = pointer +% 16;
+        unwinder.registers[cfi.instruction_pointer] = caller;
         return true;
     }
 
@@ -201,7 +212,7 @@ const Unwinder = struct {
             const at = position;
             position = if (at) |known| unwinder.load(known) else null;
             if (at) |known| {
-                if (known < unwinder.registers[cfi.rsp]) continue;
+                if (known < unwinder.registers[cfi.stack_pointer]) continue;
             }
             if (!followsCall(address)) return;
             if (index + 1 == frames.len and frames.len < abi.frames_max and isBody(address)) return;
@@ -225,14 +236,9 @@ fn followsCall(address: u64) bool {
     // Code made at run time is not read: it may be gone.
     if (range.module == null) return true;
     const place = modules.place(address -% 1) orelse return true;
-    const bytes = place.image.at(place.address -% 6) catch return true;
-    if (bytes.len < 7) return true;
-    // E8 with a distance of 4 bytes, or FF /2 with 0 to 5 bytes behind the opcode's first two.
-    if (bytes[2] == 0xe8) return true;
-    for (0..6) |start| {
-        if (bytes[start] == 0xff and (bytes[start + 1] >> 3) & 7 == 2) return true;
-    }
-    return false;
+    const length = machine.call_length_max;
+    const bytes = place.image.at(place.address +% 1 -% length) catch return true;
+    return if (bytes.len < length) true else machine.endsInCall(bytes[0..length]);
 }
 
 /// Whether `address` lies in the body that calls guarded functions: its frame is a recovery frame.

@@ -1,4 +1,20 @@
-//! What the CPU has, as CPUID tells on x86-64 (Intel SDM volume 2, CPUID).
+//! What the CPU has, as CPUID tells on x86-64 (Intel SDM volume 2, CPUID), and what the kernel
+//! makes of it.
+
+const linux = @import("std").os.linux;
+
+pub inline fn pageSize() u64 {
+    return 4096;
+}
+
+/// Whether this thread's returns are checked against a shadow stack: arch_prctl's
+/// ARCH_SHSTK_STATUS (Linux arch/x86/include/uapi/asm/prctl.h).
+pub fn shadowStackEnabled() bool {
+    const arch_shstk_status = 0x5005;
+    var features: u64 = 0;
+    const result = linux.syscall2(.arch_prctl, arch_shstk_status, @intFromPtr(&features));
+    return linux.errno(result) == .SUCCESS and features & 1 != 0;
+}
 
 /// Whether the kernel has protection keys switched on: leaf 7, ECX bit 4 (OSPKE).
 pub fn hasProtectionKeys() bool {

@@ -6,7 +6,12 @@
 
 const std = @import("std");
 const linux = std.os.linux;
-const cpu = @import("cpu_x86_64.zig");
+const builtin = @import("builtin");
+const cpu = switch (builtin.cpu.arch) {
+    .x86_64 => @import("cpu_x86_64.zig"),
+    .aarch64 => @import("cpu_aarch64.zig"),
+    else => @compileError("this architecture is not known yet"),
+};
 const assert = std.debug.assert;
 
 pub const sigill = 4;
@@ -155,12 +160,12 @@ pub fn yield() void {
 }
 
 /// Whether only rt_sigreturn puts everything back: with protection keys the kernel runs handlers
-/// under another PKRU, with shadow stacks it keeps a restore token. Both are x86-64's here.
+/// under other rights, with shadow stacks it keeps a restore token.
 pub fn needsSigreturn() bool {
-    return cpu.hasProtectionKeys() or shadowStackEnabled();
+    return cpu.hasProtectionKeys() or cpu.shadowStackEnabled();
 }
 
-/// Where the frame keeps the rights of protection keys; 0 when there are none.
+/// Where XSAVE keeps the rights of protection keys; 0 when it does not.
 pub fn protectionKeyOffset() u32 {
     return cpu.pkruOffset();
 }
@@ -172,10 +177,7 @@ pub fn protectionKeyRights() u32 {
 
 /// Whether this thread has a shadow stack.
 pub fn shadowStackEnabled() bool {
-    const arch_shstk_status = 0x5005;
-    var features: u64 = 0;
-    const result = linux.syscall2(.arch_prctl, arch_shstk_status, @intFromPtr(&features));
-    return !failed(result) and features & 1 != 0;
+    return cpu.shadowStackEnabled();
 }
 
 /// Queues `info` to this very thread again, as it was. The kernel allows any code to oneself.
@@ -195,7 +197,15 @@ pub fn raise(signal: u32) void {
     _ = linux.syscall3(.tgkill, processId(), threadId(), signal);
 }
 
-pub const page_size = 4096;
+/// No page is smaller.
+pub const page_size_min = 4096;
+
+/// The size of a page. Known when compiling on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was
+/// built.
+pub inline fn pageSize() u64 {
+    return cpu.pageSize();
+}
+
 pub const protection_none: u32 = 0;
 pub const protection_read: u32 = 1;
 pub const protection_write: u32 = 2;

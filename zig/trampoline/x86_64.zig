@@ -15,58 +15,15 @@
 //! Argument registers stay untouched on the way in. r11 and rax are free in this ABI: r11 carries
 //! the slot, al the number of vector registers that a variadic function may find arguments in.
 
-const std = @import("std");
 const barrier = @import("x86_64_barrier.zig");
+const common = @import("common.zig");
 const dispatch = @import("x86_64_dispatch.zig");
 const entry = @import("x86_64_entry.zig");
 const stack = @import("x86_64_stack.zig");
-const assert = std.debug.assert;
 
-const register_thunks_max = 1024;
-/// Register thunks first, then stack thunks.
-pub const slots_max = register_thunks_max + stack.stack_thunks_max;
-pub const first_stack_slot = register_thunks_max;
-
-/// What a thunk calls. Threads read `entry` at any time, so it is stored atomically.
-pub const Slot = extern struct {
-    /// Where the call goes: `target`, or one of the stubs `fl_arm` and `fl_closed`.
-    entry: u64 = 0,
-    target: u64 = 0,
-    /// Signals to catch when the kernel raised them, bit n-1 for signal n.
-    signals: u32 = 0,
-    /// Signals to catch also when the library sent them to itself.
-    raised: u32 = 0,
-    /// Bytes of stack arguments, a multiple of 16; only for stack thunks and call blocks.
-    stack_bytes: u32 = 0,
-    /// How many wrappers use it on all threads, and `propagate_bit`. 0 when free.
-    state: u32 = 0,
-
-    /// Set in `state` when no exception of the call is to be caught.
-    pub const propagate_bit: u32 = 1 << 31;
-
-    comptime {
-        assert(@sizeOf(Slot) == 32); // The assembly indexes with it.
-        assert(@offsetOf(Slot, "target") == 8);
-        assert(@offsetOf(Slot, "stack_bytes") == 24);
-    }
-
-    pub fn propagates(slot: *const Slot) bool {
-        return slot.state & propagate_bit != 0;
-    }
-};
-
+pub const Slot = common.Slot;
+pub const ThreadLocal = common.ThreadLocal;
 pub const RecoveryFrame = @import("x86_64_frame.zig").RecoveryFrame;
-
-/// The thread-local words. Sixteen bytes, so that glibc and musl can place them in static TLS.
-pub const ThreadLocal = extern struct {
-    /// Innermost recovery frame; 0 when no guarded call runs. With `barrier_bit`, a barrier's
-    /// frame: nothing may be recovered above it.
-    guard: u64,
-    /// The thread's `abi.ThreadRecord`; 0 before attach.
-    record: u64,
-
-    pub const barrier_bit = 1;
-};
 
 /// The start of both bodies: the recovery frame but for its guard, and the TLS offset in rbx. A
 /// jump to 3 follows where the offset has to be resolved at each call.
@@ -366,30 +323,8 @@ comptime {
     );
 }
 
-pub extern var fl_slots: [slots_max]Slot;
-/// 0 until the block is known to be static; the body then resolves the offset at each call.
-pub extern var fl_tls_offset: u64;
-
-extern fn fl_thunks() callconv(.c) void;
 extern fn fl_call() callconv(.c) void;
 extern fn fl_return() callconv(.c) void;
-extern fn fl_landing() callconv(.c) void;
-extern fn fl_closed() callconv(.c) void;
-extern fn fl_arm() callconv(.c) void;
-extern fn fl_resolve_offset() callconv(.c) u64;
-extern fn fl_descriptor_argument() callconv(.c) u64;
-
-pub fn thunkAddress(index: u32) u64 {
-    if (index >= first_stack_slot) return stack.stackThunkAddress(index - first_stack_slot);
-    return @intFromPtr(&fl_thunks) + 16 * @as(u64, index);
-}
-
-pub fn slotIndex(slot: u64) ?u32 {
-    const base = @intFromPtr(&fl_slots);
-    if (slot < base or slot >= base + @sizeOf(@TypeOf(fl_slots))) return null;
-    if ((slot - base) % @sizeOf(Slot) != 0) return null;
-    return @intCast((slot - base) / @sizeOf(Slot));
-}
 
 /// Whether `ip` is the instruction that calls a guarded function. It faults itself, with nothing
 /// pushed, when the function's address is not canonical.
@@ -403,53 +338,56 @@ pub fn returnAddress(slot: *const Slot, by_registers: bool) struct { distance: u
     if (by_registers) return .{ .distance = 8, .value = @intFromPtr(&fl_return) };
     return .{ .distance = @as(u64, slot.stack_bytes) + 8, .value = stack.stackReturnAddress() };
 }
+
 /// Whether `ip` is where a guarded function comes back to, or where it calls a barrier: single
 /// steps that a hook asked for end there.
 pub fn leavesGuarded(ip: u64) bool {
     if (ip == @intFromPtr(&fl_return) or ip == stack.stackReturnAddress()) return true;
-    return ip -% barrier.barrierAddress(0) < 16 * barriers_max;
-}
-pub fn landing() u64 {
-    return @intFromPtr(&fl_landing);
-}
-pub fn closedEntry() u64 {
-    return @intFromPtr(&fl_closed);
-}
-pub fn armEntry() u64 {
-    return @intFromPtr(&fl_arm);
-}
-pub fn resolveOffset() u64 {
-    return fl_resolve_offset();
-}
-pub fn descriptorArgument() u64 {
-    return fl_descriptor_argument();
+    return common.isBarrier(ip);
 }
 
-pub const block_slot = stack.block_slot;
-pub const block_integers = stack.block_integers;
-pub const block_floats = stack.block_floats;
-pub const block_stack = stack.block_stack;
-pub const block_stack_bytes = stack.block_stack_bytes;
-pub const callRegisters = stack.callRegisters;
-pub const jump = stack.jump;
-pub const barriers_max = barrier.barriers_max;
-pub const Barrier = barrier.Barrier;
-pub const barrier_table = &barrier.fl_barrier_targets;
-pub const returnZero = barrier.returnZero;
-pub const barrierAddress = barrier.barrierAddress;
+pub const slots_max = common.slots_max;
+pub const first_stack_slot = common.first_stack_slot;
+pub const barriers_max = common.barriers_max;
+pub const Barrier = common.Barrier;
+pub const block_slot = common.block_slot;
+pub const block_integers = common.block_integers;
+pub const block_floats = common.block_floats;
+pub const block_stack = common.block_stack;
+pub const block_stack_bytes = common.block_stack_bytes;
+pub const slot_table = &common.fl_slots;
+pub const tls_offset = &common.fl_tls_offset;
+pub const barrier_table = &common.fl_barrier_targets;
+pub const thunkAddress = common.thunkAddress;
+pub const slotIndex = common.slotIndex;
+pub const barrierAddress = common.barrierAddress;
+pub const returnZero = common.returnZero;
+pub const landing = common.landing;
+pub const closedEntry = common.closedEntry;
+pub const armEntry = common.armEntry;
+pub const resolveOffset = common.resolveOffset;
+pub const descriptorArgument = common.descriptorArgument;
+pub const handlerEntry = common.handlerEntry;
+pub const restorer = common.restorer;
+pub const callRegisters = common.callRegisters;
+pub const jump = common.jump;
+pub const probeCopy = common.probeCopy;
+pub const probeLoad = common.probeLoad;
+pub const probePages = common.probePages;
+pub const fixup = common.fixup;
 pub const dispatch_context = dispatch.context_offset;
 pub const callDeeper = dispatch.callDeeper;
 pub const dispatchEntry = dispatch.dispatchEntry;
-pub const handlerEntry = entry.handlerEntry;
-pub const restorer = entry.restorer;
-pub const probeCopy = entry.probeCopy;
-pub const probeLoad = entry.probeLoad;
-pub const probePages = entry.probePages;
-pub const fixup = entry.fixup;
 
 /// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.
 pub inline fn threadPointer() u64 {
     return asm volatile ("movq %%fs:0, %[result]"
         : [result] "=r" (-> u64),
     );
+}
+
+comptime {
+    // Their assembly belongs to the library, though nothing of theirs is named elsewhere.
+    _ = barrier;
+    _ = entry;
 }

@@ -13,7 +13,6 @@
 const std = @import("std");
 const assert = std.debug.assert;
 
-pub const barriers_max = 1024;
 /// Stack arguments that a barrier passes on: sixteen words beyond the registers.
 const window = 128;
 
@@ -148,31 +147,4 @@ comptime {
         \\  ret
         \\.size fl_return_zero, . - fl_return_zero
     );
-}
-
-extern fn fl_barriers() callconv(.c) void;
-/// What a barrier stands in front of.
-pub const Barrier = extern struct {
-    /// 0 when the barrier was never used.
-    target: u64,
-    /// Thread-table key of the only thread that may call it; 0 when any may.
-    owner: u64,
-
-    comptime {
-        assert(@sizeOf(Barrier) == 16); // The assembly indexes with it.
-        assert(@offsetOf(Barrier, "owner") == 8);
-    }
-};
-
-pub extern var fl_barrier_targets: [barriers_max]Barrier;
-extern fn fl_return_zero() callconv(.c) void;
-
-/// A function that returns 0 of any type and does nothing.
-pub fn returnZero() u64 {
-    return @intFromPtr(&fl_return_zero);
-}
-
-pub fn barrierAddress(index: u32) u64 {
-    assert(index < barriers_max);
-    return @intFromPtr(&fl_barriers) + 16 * @as(u64, index);
 }

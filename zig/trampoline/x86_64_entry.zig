@@ -1,8 +1,6 @@
 //! Where the kernel enters on x86-64, the way back, and the few instructions that may fault inside
 //! the handler.
 
-const assert = @import("std").debug.assert;
-
 comptime {
     asm (
         \\.text
@@ -116,51 +114,4 @@ comptime {
         \\  .cfi_endproc
         \\.size fl_probe_pages, . - fl_probe_pages
     );
-}
-
-extern fn fl_handler() callconv(.c) void;
-extern fn fl_restorer() callconv(.c) void;
-extern fn fl_probe_copy(to: u64, from: u64, length: u64) callconv(.c) u64;
-extern fn fl_probe_copy_vector() callconv(.c) void;
-extern fn fl_probe_copy_bytes() callconv(.c) void;
-extern fn fl_probe_copy_byte() callconv(.c) void;
-extern fn fl_probe_copy_end() callconv(.c) void;
-extern fn fl_probe_load(from: u64, to: *u64) callconv(.c) u64;
-extern fn fl_probe_load_fault() callconv(.c) void;
-extern fn fl_probe_load_end() callconv(.c) void;
-extern fn fl_probe_pages(first: u64, last: u64) callconv(.c) u64;
-extern fn fl_probe_pages_fault() callconv(.c) void;
-extern fn fl_probe_pages_end() callconv(.c) void;
-
-pub fn handlerEntry() u64 {
-    return @intFromPtr(&fl_handler);
-}
-pub fn restorer() u64 {
-    return @intFromPtr(&fl_restorer);
-}
-
-/// Copies what can be read; the result is the number of bytes that were copied. A fault on the way
-/// ends in the handler, which calls `fixup`.
-pub fn probeCopy(to: []u8, from: u64) usize {
-    return to.len - fl_probe_copy(@intFromPtr(to.ptr), from, to.len);
-}
-
-pub fn probeLoad(from: u64) ?u64 {
-    var value: u64 = 0;
-    return if (fl_probe_load(from, &value) == 0) value else null;
-}
-
-/// Whether one byte of each page from `first` to `last`, both included, can be read.
-pub fn probePages(first: u64, last: u64) bool {
-    assert(first <= last);
-    return fl_probe_pages(first, last) != 0;
-}
-
-/// Where an interrupted probe has to resume, or null when `ip` is not in one.
-pub fn fixup(ip: u64) ?u64 {
-    if (ip == @intFromPtr(&fl_probe_copy_vector)) return @intFromPtr(&fl_probe_copy_bytes);
-    if (ip == @intFromPtr(&fl_probe_copy_byte)) return @intFromPtr(&fl_probe_copy_end);
-    if (ip == @intFromPtr(&fl_probe_load_fault)) return @intFromPtr(&fl_probe_load_end);
-    if (ip == @intFromPtr(&fl_probe_pages_fault)) return @intFromPtr(&fl_probe_pages_end);
-    return null;
 }

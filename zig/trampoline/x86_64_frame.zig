@@ -21,4 +21,9 @@ pub const RecoveryFrame = extern struct {
         assert(@offsetOf(RecoveryFrame, "slot") == 8);
         assert(@offsetOf(RecoveryFrame, "return_address") == 72);
     }
+
+    /// The floating-point control register to resume with.
+    pub fn control(frame: *const RecoveryFrame) u32 {
+        return frame.mxcsr;
+    }
 };

@@ -4,11 +4,7 @@
 //! below the recovery frame: the return address is a real one, and return prediction and shadow
 //! stacks stay intact. How many bytes is in the slot.
 
-const std = @import("std");
 const x86_64 = @import("x86_64.zig");
-const assert = std.debug.assert;
-
-pub const stack_thunks_max = 256;
 
 comptime {
     asm (
@@ -101,13 +97,6 @@ comptime {
     );
 }
 
-/// Where `fl_call_registers` finds things in an `abi.CallBlock`; asserted there.
-pub const block_slot = 64;
-pub const block_integers = 96;
-pub const block_floats = 144;
-pub const block_stack = 208;
-pub const block_stack_bytes = 216;
-
 comptime {
     asm (
         \\.text
@@ -125,8 +114,8 @@ comptime {
         \\  movq %rsp, %rbp
         \\  .cfi_def_cfa_register %rbp
         \\  movq %rdi, %r11
-        \\  movq 208(%r11), %r10
-        \\  movl 216(%r11), %eax
+        \\  movq 224(%r11), %r10
+        \\  movl 232(%r11), %eax
         \\  subq %rax, %rsp
         \\1:
         \\  subq $8, %rax
@@ -135,14 +124,14 @@ comptime {
         \\  movq %rcx, (%rsp,%rax)
         \\  jmp 1b
         \\2:
-        \\  movsd 144(%r11), %xmm0
-        \\  movsd 152(%r11), %xmm1
-        \\  movsd 160(%r11), %xmm2
-        \\  movsd 168(%r11), %xmm3
-        \\  movsd 176(%r11), %xmm4
-        \\  movsd 184(%r11), %xmm5
-        \\  movsd 192(%r11), %xmm6
-        \\  movsd 200(%r11), %xmm7
+        \\  movsd 160(%r11), %xmm0
+        \\  movsd 168(%r11), %xmm1
+        \\  movsd 176(%r11), %xmm2
+        \\  movsd 184(%r11), %xmm3
+        \\  movsd 192(%r11), %xmm4
+        \\  movsd 200(%r11), %xmm5
+        \\  movsd 208(%r11), %xmm6
+        \\  movsd 216(%r11), %xmm7
         \\  movq 96(%r11), %rdi
         \\  movq 104(%r11), %rsi
         \\  movq 112(%r11), %rdx
@@ -174,16 +163,8 @@ comptime {
     );
 }
 
-extern fn fl_stack_thunks() callconv(.c) void;
 extern fn fl_stack_call() callconv(.c) void;
 extern fn fl_stack_return() callconv(.c) void;
-extern fn fl_call_registers(block: *anyopaque) callconv(.c) void;
-extern fn fl_jump(guard: u64, offset: u64) callconv(.c) noreturn;
-
-pub fn stackThunkAddress(index: u32) u64 {
-    assert(index < stack_thunks_max);
-    return @intFromPtr(&fl_stack_thunks) + 16 * @as(u64, index);
-}
 
 pub fn callSite() u64 {
     return @intFromPtr(&fl_stack_call);
@@ -191,14 +172,4 @@ pub fn callSite() u64 {
 
 pub fn stackReturnAddress() u64 {
     return @intFromPtr(&fl_stack_return);
-}
-
-/// Calls the slot of a call block with the block's arguments.
-pub fn callRegisters(block: *anyopaque) void {
-    fl_call_registers(block);
-}
-
-/// Leaves the handler for the landing pad, without rt_sigreturn.
-pub fn jump(guard: u64, offset: u64) noreturn {
-    fl_jump(guard, offset);
 }

@@ -1,0 +1,45 @@
+/**
+ * What tests do differently on other processors and under emulators.
+ *
+ * A platform runner sets FAULTLINE_BUILD to the folder of the platform's fixtures, and where an
+ * emulator runs the runtime, FAULTLINE_RUNTIME to a program that starts it so: the children of
+ * tests are started by it. FAULTLINE_TIME_FACTOR prolongs the time limits inside tests.
+ *
+ * @module
+ */
+import process from "node:process";
+
+/** What starts another process of this runtime. */
+export const runtimePath: string = process.env.FAULTLINE_RUNTIME ?? process.execPath;
+
+/** Whether an emulator runs this runtime. */
+export const emulated: boolean = process.env.FAULTLINE_RUNTIME !== undefined;
+
+/** Time limits are multiplied by it. */
+export const timeFactor: number = Number(process.env.FAULTLINE_TIME_FACTOR ?? (emulated ? 6 : 1));
+
+/** Whether this processor is an arm64. */
+export const arm64: boolean = process.arch === "arm64";
+
+/** The option `skip` of a test, with the reason. */
+export interface Skip {
+  readonly skip: string | false;
+}
+
+/** Options of a test of what x64 alone has. */
+export function x64Only(what: string): Skip {
+  return { skip: arm64 ? `${what} on x64 only` : false };
+}
+
+/** Options of a test that needs a division by zero to be an exception. */
+export const needsDivision: Skip = x64Only("an integer division by zero traps");
+
+/** Options of a test of what emulators of user mode do not do as the kernel does. */
+export function notEmulated(what: string): Skip {
+  return { skip: emulated ? `the emulator differs: ${what}` : false };
+}
+
+/** All reasons to skip a test, of which the first counts. */
+export function either(...skips: readonly Skip[]): Skip {
+  return skips.find(({ skip }) => skip !== false) ?? { skip: false };
+}
