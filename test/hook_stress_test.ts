@@ -28,6 +28,11 @@ test("H44 hooks come and go while four Workers run theirs", async () => {
   assert.ok(result.added > 100, String(result.added));
 });
 
+test("H44 the handler is there as long as any thread has a hook", async () => {
+  const result = await childResult<unknown>("hook_installs", ["1", "20000"]);
+  assert.deepEqual(result, { missing: [0, 0], restored: true });
+});
+
 test("Workers may be terminated in the middle of a hook", async () => {
   const result = await childResult<Threads>("hook_threads", ["2", "1", "spin"]);
   assert.deepEqual(result.results, ["started", "started"]);

@@ -9,17 +9,18 @@ import { addHook, protect, readMemory, writeMemory } from "../mod.ts";
 import { collectGarbage } from "./children_stress/holdings.ts";
 import { mending, openHooks, pageLength, pages } from "./hooks_support.ts";
 
-const features = new Set(
-  readFileSync("/proc/cpuinfo", "utf8").split("\n").find((line) => line.startsWith("flags"))!
-    .split(/\s+/),
-);
+/** Read when it is asked for: children with few permissions import this, too. */
+function features(): readonly string[] {
+  const lines = readFileSync("/proc/cpuinfo", "utf8").split("\n");
+  return lines.find((line) => line.startsWith("flags"))!.split(/\s+/);
+}
 
 /** The sets of registers that the kernel knows: name, what the processor calls it, and number. */
 export const levels = [["SSE", "sse2", 0], ["AVX", "avx", 1], ["AVX-512", "avx512bw", 2]] as const;
 
 /** Why a level cannot be tested here, or false. */
 export function lacking([name, feature]: (typeof levels)[number]): string | false {
-  return features.has(feature) ? false : `this processor has no ${name}`;
+  return features().includes(feature) ? false : `this processor has no ${name}`;
 }
 
 /** MXCSR, x87 control word and flags. */
