@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { exceptionLayout } from "./abi.ts";
+import { exceptionLayout } from "./machine.ts";
 import { type ExceptionBytes, ExceptionReader } from "./exception_info.ts";
 
 /** A thread's stack, as far as it was known when the exception happened. */

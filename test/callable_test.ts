@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { callable, dlopen, type NativeType, status } from "../mod.ts";
 import { callsPass, callsPath } from "./calls_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { exceptionOf, fixturePath, openFixture } from "./support.ts";
 
 const text = (value: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(`${value}\0`);
@@ -159,8 +160,13 @@ test("callable() in an unmapped library is an exception, not an end", () => {
   using memory = dlopen("libc.so.6", {
     memcpy: { parameters: ["address", "buffer", "usize"], result: "address" },
   });
-  // mov eax, 42; ret
-  memory.symbols.memcpy(page, Uint8Array.of(0xb8, 42, 0, 0, 0, 0xc3), 6);
+  using cache = dlopen(fixturePath, { fx_flush: { parameters: ["address", "u64"] } });
+  // mov eax, 42; ret, or mov w0, #42; ret
+  const code = arm64
+    ? Uint8Array.of(0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6)
+    : Uint8Array.of(0xb8, 42, 0, 0, 0, 0xc3);
+  memory.symbols.memcpy(page, code, code.length);
+  cache.symbols.fx_flush(page, BigInt(code.length));
   const made = callable(page, { result: "i32" });
   assert.equal(made(), 42);
   assert.equal(symbols.fx_unmap(page, 4096n), 0);

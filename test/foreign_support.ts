@@ -4,6 +4,7 @@
  * @module
  */
 import { strict as assert } from "node:assert";
+import { arm64 } from "./platform_support.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -46,7 +47,8 @@ export function refusal(symbols: unknown): string {
 /** Why a library of the system cannot be used here, or false. */
 export function lacks(name: string): string | false {
   if (isMusl) return `${name} of this system is made for glibc`;
-  const folders = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64"];
+  const own = `${arm64 ? "aarch64" : "x86_64"}-linux-gnu`;
+  const folders = [`/lib/${own}`, `/usr/lib/${own}`, "/usr/lib64", "/lib64"];
   if (folders.some((folder) => existsSync(join(folder, name)))) return false;
   return `${name} is not installed`;
 }

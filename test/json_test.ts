@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { catchException, dlopen, HardwareException, throwException } from "../mod.ts";
+import { arm64 } from "./platform_support.ts";
 import { exceptionOf, openFixture } from "./support.ts";
 
 const { symbols } = openFixture();
@@ -56,9 +57,12 @@ test("HardwareException.toJSON() has the documented shape", () => {
   assert.equal(info.address, "0xabc");
   assert.match(String(info.instructionPointer), /^0x[0-9a-f]+$/);
   const registers = info.registers as Record<string, unknown>;
-  assert.equal(registers.rdi, "0xabc");
+  assert.equal(registers[arm64 ? "x0" : "rdi"], "0xabc");
   assert.equal(bytesOf(info.siginfo).byteLength, 128);
-  assert.match((info.instruction as { bytes: string }).bytes, /^[0-9a-f]{30}$/);
+  assert.match(
+    (info.instruction as { bytes: string }).bytes,
+    arm64 ? /^[0-9a-f]{8}$/ : /^[0-9a-f]{30}$/,
+  );
 });
 
 function bytesOf(text: unknown): Uint8Array {

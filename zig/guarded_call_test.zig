@@ -3,6 +3,7 @@
 //! hand.
 
 const std = @import("std");
+const builtin = @import("builtin");
 const abi = @import("abi.zig");
 const sys = @import("sys.zig").machine;
 const trampoline = @import("trampoline.zig").machine;
@@ -88,6 +89,7 @@ test "a fault behind a thunk is recorded and the thunk returns" {
         .misaligned_access, .privileged_instruction,
     };
     for (kinds) |kind| {
+        if (kind == .integer_division and !x86_64) continue; // It gives 0.
         record.chunk_used = 0;
         try expectEqual(0, thunk(@backingInt(kind)));
         try expectEqual(.exception, record.pending);
@@ -122,6 +124,34 @@ test "results reach the caller and the record" {
     try tearDown(thread);
 }
 
+const x86_64 = builtin.cpu.arch == .x86_64;
+/// Without the sticky flags.
+const default_control: u32 = if (x86_64) 0x1f80 else 0;
+
+fn control() u32 {
+    if (!x86_64) return @truncate(asm volatile ("mrs %[result], fpcr"
+        : [result] "=r" (-> u64),
+    ));
+    const word = asm volatile ("stmxcsr -8(%%rsp)\n movl -8(%%rsp), %[result]"
+        : [result] "=r" (-> u32),
+        :
+        : .{ .memory = true });
+    return word & 0xffc0;
+}
+
+/// Another rounding mode.
+fn setOddControl() void {
+    if (!x86_64) return asm volatile ("msr fpcr, %[word]"
+        :
+        : [word] "r" (@as(u64, 0xc0_0000)),
+    );
+    const odd: u32 = 0x7f80;
+    asm volatile ("ldmxcsr (%[word])"
+        :
+        : [word] "r" (&odd),
+        : .{ .memory = true });
+}
+
 var guard_in_callback: u64 = 1;
 var open_in_callback = false;
 var slot_of_callback: u32 = 0;
@@ -131,10 +161,7 @@ fn callback(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64, h: u64) call
     const thread = threads.current().?;
     guard_in_callback = thread.local.guard;
     open_in_callback = slots.inFlight(slot_of_callback);
-    control_in_callback = asm volatile ("stmxcsr -8(%%rsp)\n movl -8(%%rsp), %[result]"
-        : [result] "=r" (-> u32),
-        :
-        : .{ .memory = true });
+    control_in_callback = control();
     return a + 2 * b + 3 * c + 5 * d + 7 * e + 11 * f + 13 * g + 17 * h;
 }
 
@@ -142,11 +169,7 @@ const Callback = @TypeOf(&callback);
 
 /// Calls back with a rounding mode of its own, then faults.
 fn callThenFault(function: Callback) callconv(.c) u64 {
-    const odd: u32 = 0x7f80;
-    asm volatile ("ldmxcsr (%[word])"
-        :
-        : [word] "r" (&odd),
-        : .{ .memory = true });
+    setOddControl();
     const sum = function(1, 2, 3, 4, 5, 6, 7, 8);
     if (sum != 1 + 4 + 9 + 20 + 35 + 66 + 91 + 136) return 0;
     _ = self_test.run(.null_read);
@@ -162,7 +185,7 @@ test "a barrier hides the recovery point, passes stack arguments and gives defau
     try expectEqual(.exception, record.pending); // The sum was right, and the guard was back.
     try expectEqual(trampoline.ThreadLocal.barrier_bit, guard_in_callback & 15);
     try expect(open_in_callback);
-    try expectEqual(0x1f80, control_in_callback & 0xffc0);
+    try expectEqual(default_control, control_in_callback);
     slots.release(index);
     try tearDown(thread);
 }
@@ -207,11 +230,12 @@ test "stack arguments arrive, and a fault behind them is caught, by either exit"
 
 test "a call block passes everything" {
     const thread = try setUp();
-    const stack = [_]u64{ 7, 8, 9, 0 };
+    // x86-64 passes six integers in registers, arm64 eight.
+    const stack = if (x86_64) [_]u64{ 7, 8, 9, 0 } else [_]u64{ 9, 0, 0, 0 };
     var block = std.mem.zeroes(abi.CallBlock);
     block.target = @intFromPtr(&tenArguments);
     block.caught = signals.mask_default;
-    block.integers = .{ 1, 2, 3, 4, 5, 6 };
+    block.integers = .{ 1, 2, 3, 4, 5, 6, 7, 8 };
     block.floats[0] = 100;
     block.stack = @intFromPtr(&stack);
     block.stack_bytes = 32;

@@ -1,5 +1,6 @@
 /** Foreign signal handlers, and faults that no guarded call makes, by the runtime's own FFI. */
 import { strict as assert } from "node:assert";
+import { arm64 } from "../platform_support.ts";
 import { type Disposition, dispositionReader, fixturePath, numbers } from "../support.ts";
 import { type RawFunction, rawSymbols } from "../support.ts";
 
@@ -19,7 +20,10 @@ export const raw: Readonly<Record<string, RawFunction>> = rawSymbols(fixturePath
 /** Reads one disposition. */
 export const read: (signal: number) => Disposition = dispositionReader();
 
-/** Installs the fixture's handler, plain or with siginfo, and forgets what it saw. */
+/**
+ * Installs the fixture's handler, plain or with siginfo, and forgets what it saw. `advance`: the
+ * bytes of the instruction to skip, on x64; all have 4 on arm64.
+ */
 export function setHandler(
   signal: keyof typeof numbers,
   withInfo: 0 | 1,
@@ -27,7 +31,8 @@ export function setHandler(
   mask: bigint,
   advance: bigint,
 ): void {
-  assert.equal(raw.fx_install_handler!(numbers[signal], withInfo, flags, mask, advance), 0);
+  const length = arm64 && advance !== 0n ? 4n : advance;
+  assert.equal(raw.fx_install_handler!(numbers[signal], withInfo, flags, mask, length), 0);
 }
 
 /** What the fixture's handlers saw last, and how often they were called. */

@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { callable, status } from "../../mod.ts";
 import { collectGarbage, collectUntil } from "../calls_support.ts";
+import { arm64 } from "../platform_support.ts";
 import { exceptionOf, openFixture, runCase } from "../support.ts";
 
 const { symbols } = openFixture();
@@ -16,8 +17,9 @@ function nonCanonical(): void {
         const body of [made, () => (wide as (...all: unknown[]) => void)(...Array(9).fill(1n))]
       ) {
         const { info } = exceptionOf(body);
-        assert.equal(info.type, "general-protection");
-        assert.equal(info.address, null);
+        // arm64 reports such an address as one where nothing is mapped.
+        assert.equal(info.type, arm64 ? "access-violation" : "general-protection");
+        if (!arm64) assert.equal(info.address, null);
       }
     };
     const deep = (levels: number): void => {

@@ -16,11 +16,12 @@ pub fn pageSize() u64 {
     return found;
 }
 
-/// Asks with a system call that has no effect, and that is refused where the address is not a
-/// multiple of the page size: mprotect of no bytes.
+/// Asks with a system call that has no effect, and that is refused as invalid where the address is
+/// not a multiple of the page size: mprotect of no bytes. An emulator may refuse it for another
+/// reason, but only after that one.
 fn findPageSize() u64 {
     for ([_]u64{ 4096, 16384 }) |candidate| {
-        if (linux.errno(linux.syscall3(.mprotect, candidate, 0, 0)) == .SUCCESS) return candidate;
+        if (linux.errno(linux.syscall3(.mprotect, candidate, 0, 0)) != .INVAL) return candidate;
     }
     return 65536;
 }
