@@ -26,7 +26,9 @@ await main(async () => {
     throw new SetupError('Cannot run the benchmarks before "npm test" has built the fixture');
   }
   let failed = 0;
-  for (const file of ["call_cost.ts", "fault_cost.ts", "memory.ts", "import_cost.ts"]) {
+  const files = ["call_cost", "fault_cost", "hook_cost", "memory", "track_cost", "import_cost"];
+  for (const name of files) {
+    const file = `${name}.ts`;
     const path = join(root, "bench", file);
     for (const command of [[bun(), "run", path], [deno(), "run", "--allow-all", path]]) {
       const options = { cwd: root, env: runtimeEnvironment, timeoutMs, inherit: true };

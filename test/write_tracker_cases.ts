@@ -73,6 +73,23 @@ const bodies: Readonly<Record<string, Body>> = {
     assert.equal(tracker.bytes[7 * page - 1], 1);
   },
 
+  "goes on when the same store comes thousands of times": (method) => {
+    using tracker = openTracker(4 * page, method);
+    const { bytes } = tracker;
+    const store = (into: Uint8Array): void => {
+      into[page + 8] = 1;
+    };
+    const address = addressOf(bytes);
+    let count = 0;
+    for (let round = 0; round < 1500; round++) {
+      store(bytes);
+      count += tracker.take().length;
+      writeMemory(address, Uint8Array.of(1));
+      count += tracker.take().length;
+    }
+    assert.equal(count, 3000);
+  },
+
   "gives thousands of ranges": (method) => {
     using tracker = openTracker(4001 * page, method);
     const odd = Array.from({ length: 2000 }, (_, index) => 2 * index + 1);

@@ -51,6 +51,8 @@ pub const Event = struct {
     barred: abi.HooksSkipped,
     /// Why one that would have been asked was not.
     skipped: abi.HooksSkipped = .none,
+    /// A hook knows that it has changed something: the same exception may come again and again.
+    progressed: bool = false,
 
     fn skip(event: *Event, reason: abi.HooksSkipped) void {
         if (event.skipped == .none) event.skipped = reason;
@@ -87,7 +89,12 @@ pub fn ask(event: *Event, below: u64) Answer {
         countHit(hook);
         switch (actions.act(hook, event)) {
             .nobody => {},
-            else => |answer| return answer,
+            else => |answer| {
+                if (event.progressed) if (event.thread) |thread| {
+                    thread.progress = .{};
+                };
+                return answer;
+            },
         }
     }
     return .nobody;
@@ -131,8 +138,7 @@ pub const Span = struct { start: u64, length: u64 };
 /// The memory that an exception with an address is about.
 pub fn spanOf(signal: u32, info: *const sys.Siginfo) Span {
     const address = info.payload.address;
-    const failed = signal == sys.sigbus and
-        (info.code == sys.bus_mceerr_ar or info.code == sys.bus_mceerr_ao);
+    const failed = signals.memoryFailed(signal, info.code);
     const bits = info.payload.failure.bits;
     if (!failed or bits <= 0 or bits > 40) return .{ .start = address, .length = 1 };
     const length = @as(u64, 1) << @intCast(bits);

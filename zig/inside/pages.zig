@@ -5,7 +5,9 @@
 const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
+const trampoline = @import("../trampoline.zig").machine;
 const hooks = @import("hooks.zig");
+const signals = @import("signals.zig");
 const assert = std.debug.assert;
 
 const PageState = abi.PageState;
@@ -91,9 +93,11 @@ fn regionOf(request: *const abi.HookRequest) *Region {
 }
 
 /// Puts zeroes in place of the pages of a mapped file that an exception says are lost.
-pub fn replaceLost(request: *const abi.HookRequest, event: *const hooks.Event) bool {
+pub fn replaceLost(request: *const abi.HookRequest, event: *hooks.Event) bool {
     if (event.signal != sys.sigbus) return false;
     const region = regionOf(request);
+    // Memory that fails is told each time anew; the end of a file once for each page.
+    event.progressed = signals.memoryFailed(event.signal, event.info.code);
     return switch (event.info.code) {
         sys.bus_adraln => false,
         sys.bus_mceerr_ar => replaceFailed(region, event, .lost_memory),
@@ -132,8 +136,9 @@ fn replaceFailed(region: *Region, event: *const hooks.Event, lost: PageState) bo
 const writable = sys.protection_read | sys.protection_write;
 
 /// Notes that a page of tracked memory is being written, and lets it happen.
-pub fn noteWrite(request: *const abi.HookRequest, event: *const hooks.Event) bool {
+pub fn noteWrite(request: *const abi.HookRequest, event: *hooks.Event) bool {
     if (event.signal != sys.sigsegv or event.info.code != sys.segv_accerr) return false;
+    if (event.frame.access(&trampoline.probeLoad) != .write) return false;
     const region = regionOf(request);
     const page = (event.info.payload.address - region.base) / sys.pageSize();
     // Whoever takes the states waits for this: other threads can write to the page as soon as it
@@ -142,11 +147,14 @@ pub fn noteWrite(request: *const abi.HookRequest, event: *const hooks.Event) boo
     defer _ = @atomicRmw(u32, &region.opening, .Sub, 1, .seq_cst);
     // The protection first: whoever takes the states clears them last.
     if (sys.protect(region.address(page), sys.pageSize(), writable)) {
-        @atomicStore(PageState, &region.states[page], .written, .seq_cst);
+        const before = @atomicRmw(PageState, &region.states[page], .Xchg, .written, .seq_cst);
+        // A loop may write the same to the same page, with a `take` between each two writes.
+        event.progressed = before != .written;
         return true;
     }
     // Too many mappings: one for all of it, and every page counts as written.
     if (!sys.protect(region.base, region.pages * sys.pageSize(), writable)) return false;
+    event.progressed = region.state(page) != .written;
     for (region.states[0..region.pages]) |*place| {
         @atomicStore(PageState, place, .written, .seq_cst);
     }

@@ -41,6 +41,11 @@ pub fn advisory(signal: u32, code: i32) bool {
     return signal == sys.sigbus and code == sys.bus_mceerr_ao;
 }
 
+/// Whether memory failed, touched or not.
+pub fn memoryFailed(signal: u32, code: i32) bool {
+    return signal == sys.sigbus and (code == sys.bus_mceerr_ar or code == sys.bus_mceerr_ao);
+}
+
 /// Whether the instruction that raised the signal is over: a breakpoint, a single step and a system
 /// call that was refused do not come again. On arm64 a breakpoint does.
 pub fn passed(signal: u32) bool {

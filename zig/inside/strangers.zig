@@ -40,7 +40,7 @@ pub fn decide(signal: u32, info: *sys.Siginfo, frame: *Frame) Fate {
     };
     switch (hooks.ask(&event, hooks.everything)) {
         .handled => {
-            last.repeats += 1;
+            if (event.progressed) last.* = .{} else last.repeats += 1;
             return .settled;
         },
         .mended => return .settled,
