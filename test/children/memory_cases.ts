@@ -25,6 +25,8 @@ async function endWorkers(path: string): Promise<void> {
       worker.on("message", resolve);
       worker.on("error", reject);
     });
+    // The list of mappings is read in parts, and may miss one that others move past.
+    for (let wait = 0; wait < 500 && holders(path) < 2; wait++) await delay(10);
     assert.ok(holders(path) >= 2);
     await worker.terminate();
     for (let wait = 0; wait < 500 && holders(path) !== 0; wait++) await delay(10);
