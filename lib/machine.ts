@@ -5,8 +5,6 @@
  * @module
  */
 import { exceptionLayouts, machineRegisters, portableRegisters } from "./abi.ts";
-import { bun } from "./runtime/bun.ts";
-import { deno } from "./runtime/deno.ts";
 
 /** An architecture that there is a native library for. */
 export type Architecture = keyof typeof exceptionLayouts;
@@ -69,7 +67,9 @@ const machines: Readonly<Record<Architecture, Machine>> = {
   },
 };
 
-const architecture = (bun ?? deno)?.platform.split("-")[1] ?? "";
+// A global of both runtimes; to import it would load modules of Node's that nothing else needs.
+const host = globalThis as unknown as { readonly process?: { readonly arch: string } };
+const architecture = host.process?.arch ?? "";
 const known = Object.hasOwn(machines, architecture);
 
 /** This process's; that of x64 where nothing native can be used anyway. */

@@ -183,7 +183,7 @@ test "lost gives what the file does not have, from the byte on, and keeps it" {
 fn replaceLater(kept: *Kept) void {
     const pause: std.os.linux.timespec = .{ .sec = 0, .nsec = 100_000_000 };
     _ = std.os.linux.nanosleep(&pause, null);
-    _ = sys.mapZeroes(kept.region.base, sys.page_size);
+    _ = sys.mapZeroes(kept.region.base, sys.pageSize());
     @atomicStore(abi.PageState, &kept.region.states[0], .lost_end, .release);
 }
 
