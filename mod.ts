@@ -22,6 +22,11 @@ export { callable } from "./lib/callable.ts";
 export { type Callback, callback } from "./lib/callback.ts";
 export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
 export type { CrashReport } from "./lib/crash_report.ts";
+export {
+  type CrashReporterOptions,
+  type CrashReportFormat,
+  installCrashReporter,
+} from "./lib/crash_reporter.ts";
 export { dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, FaultingInstruction, Registers } from "./lib/exception_info.ts";
 export type { StackFrame } from "./lib/stack_frame.ts";

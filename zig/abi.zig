@@ -342,6 +342,38 @@ pub const Mapping = extern struct {
     }
 };
 
+/// Files that a crash report consists of, as bits.
+pub const CrashFormat = enum(u32) { text = 1, json = 2, minidump = 4 };
+
+/// What a crash reporter does.
+pub const CrashRequest = extern struct {
+    size: u32,
+    /// Bits of `CrashFormat`.
+    formats: u32,
+    /// 1 to write to standard error, too.
+    stderr: u32,
+    /// 0 for any number.
+    reports_max: u32,
+    /// The most that a dump may have.
+    bytes_max: u32,
+    deadline_ms: u32,
+    /// 1 to blank stack words that point into no module and no stack.
+    redact: u32,
+    /// A signal that asks for a report without an end; 0 for none.
+    on_demand: u32,
+    /// Paths that end with a zero byte; empty for none.
+    directory: [4096]u8,
+    temporary: [4096]u8,
+
+    comptime {
+        assert(@offsetOf(CrashRequest, "directory") == 32);
+        assert(@sizeOf(CrashRequest) == 32 + 2 * 4096);
+    }
+};
+
+/// How a stage of a crash report is made to fail, for tests.
+pub const Sabotage = enum(u32) { none = 0, fault = 1, endless = 2, abort = 3 };
+
 /// The structs and enums that TypeScript gets, by the name it gets them under.
 pub const structs = .{
     .{ "exceptionLayout", Exception },
@@ -351,6 +383,7 @@ pub const structs = .{
     .{ "processStatusLayout", ProcessStatus },
     .{ "mappingLayout", Mapping },
     .{ "hookRequestLayout", HookRequest },
+    .{ "crashRequestLayout", CrashRequest },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -364,4 +397,6 @@ pub const enums = .{
     .{ "hookAnswer", HookAnswer },
     .{ "statePart", StatePart },
     .{ "pageState", PageState },
+    .{ "crashFormat", CrashFormat },
+    .{ "sabotage", Sabotage },
 };

@@ -3,14 +3,18 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const gen = @import("gen.zig");
+const report = @import("sys.zig").report;
 const sys = @import("sys.zig").machine;
 const trampoline = @import("trampoline.zig").machine;
 const handler = @import("inside/handler.zig");
+const call_names = @import("inside/crash/names.zig");
+const reporter = @import("inside/crash/reporter.zig");
 const signals = @import("inside/signals.zig");
 const attach = @import("outside/attach.zig");
 const barriers = @import("outside/barriers.zig");
 const blocks = @import("outside/blocks.zig");
 const calls = @import("outside/calls.zig");
+const crash = @import("outside/crash.zig");
 const hooks = @import("outside/hooks.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
@@ -364,6 +368,55 @@ pub export fn fl_state_write(place: f64, part: u32, from: *const anyopaque, byte
     return number(live.write(@intFromFloat(place), known, bytes[0..byte_length]));
 }
 
+/// Arms the crash reporter. The directories exist already.
+pub export fn fl_crash_install(request: *const abi.CrashRequest, byte_length: u32) i32 {
+    if (byte_length < @sizeOf(abi.CrashRequest)) return number(.invalid_argument);
+    if (request.formats & ~@as(u32, 7) != 0) return number(.invalid_argument);
+    if (request.deadline_ms == 0 or request.bytes_max < 4096) return number(.invalid_argument);
+    switch (request.on_demand) {
+        0, report.sigusr1, report.sigusr2 => {},
+        else => return number(.invalid_argument),
+    }
+    return number(crash.install(request));
+}
+
+/// Disarms the crash reporter. The handlers stay.
+pub export fn fl_crash_uninstall() i32 {
+    crash.uninstall();
+    return number(.ok);
+}
+
+/// Makes a stage of every further crash report fail, from 1 on: the number of stages. For tests.
+pub export fn fl_crash_sabotage(stage: u32, how: u32) i32 {
+    const known = std.enums.fromInt(abi.Sabotage, how) orelse return number(.invalid_argument);
+    reporter.sabotaged_stage = stage;
+    reporter.sabotage = known;
+    return reporter.stage_count;
+}
+
+/// Adds the name of a guarded function, for reports: its index, or -4 when there is no room.
+pub export fn fl_name_add(
+    library: *const anyopaque,
+    library_length: u32,
+    symbol: *const anyopaque,
+    symbol_length: u32,
+) i32 {
+    const library_text: [*]const u8 = @ptrCast(library);
+    const symbol_text: [*]const u8 = @ptrCast(symbol);
+    const index = crash.addName(
+        library_text[0..library_length],
+        symbol_text[0..symbol_length],
+    ) orelse return number(.no_free_slot);
+    return @intCast(index);
+}
+
+/// Says by which of these names a slot is called.
+pub export fn fl_slot_name(slot: u32, name: u32) i32 {
+    if (slot >= trampoline.slots_max) return number(.invalid_argument);
+    call_names.setSlot(slot, name);
+    return number(.ok);
+}
+
 /// Makes the exception that `kind` (abi.SelfTest) names. Called through a thunk like any function.
 pub export fn fl_self_test(kind: u32) i32 {
     const known = std.enums.fromInt(abi.SelfTest, kind) orelse return number(.invalid_argument);
@@ -375,7 +428,7 @@ test {
     _ = @import("guarded_call_test.zig");
     _ = @import("outside/engine_code.zig");
     _ = @import("outside/exports.zig");
-    _ = @import("outside/maps.zig");
+    _ = @import("inside/maps.zig");
     _ = @import("inside/suspects.zig");
     _ = memory;
     _ = barriers;

@@ -6,3 +6,9 @@ pub const machine = switch (builtin.os.tag) {
     .linux => @import("sys/linux.zig"),
     else => @compileError("no system calls for this platform yet"),
 };
+
+/// Those that only reports need.
+pub const report = switch (builtin.os.tag) {
+    .linux => @import("sys/linux_report.zig"),
+    else => @compileError("no system calls for reports on this platform yet"),
+};

@@ -11,7 +11,7 @@ const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const signals = @import("../inside/signals.zig");
 const install = @import("install.zig");
-const maps = @import("maps.zig");
+const maps = @import("../inside/maps.zig");
 const assert = std.debug.assert;
 
 const page_mask: u64 = sys.page_size - 1;

@@ -20,6 +20,7 @@ const barrier = @import("x86_64_barrier.zig");
 const dispatch = @import("x86_64_dispatch.zig");
 const entry = @import("x86_64_entry.zig");
 const stack = @import("x86_64_stack.zig");
+const stage = @import("x86_64_stage.zig");
 const assert = std.debug.assert;
 
 const register_thunks_max = 1024;
@@ -445,6 +446,8 @@ pub const probeCopy = entry.probeCopy;
 pub const probeLoad = entry.probeLoad;
 pub const probePages = entry.probePages;
 pub const fixup = entry.fixup;
+pub const runStage = stage.runStage;
+pub const abandonStage = stage.abandonStage;
 
 /// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.
 pub inline fn threadPointer() u64 {
