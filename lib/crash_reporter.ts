@@ -9,7 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { crashFormat, crashRequestLayout as layout } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
-import { checkStatus, native } from "./native.ts";
+import { checkStatus, native, symbolsPath } from "./native.ts";
 
 /** The files that a report may consist of. */
 export type CrashReportFormat = "text" | "json" | "minidump";
@@ -152,10 +152,11 @@ function makeRequest(options: CrashReporterOptions): { bytes: Uint8Array; direct
   set(layout.deadline_ms, integer("deadlineMs", deadlineMs, [1, deadlineMax], 5000));
   set(layout.redact, Number(flag("redact", redact, false)));
   set(layout.on_demand, onDemandSignal(onDemand));
-  for (const [name, path] of [["directory", directory], ["temporary", temporaryDirectory()]]) {
+  const paths = { directory, temporary: temporaryDirectory(), symbols: symbolsPath() };
+  for (const [name, path] of Object.entries(paths)) {
     const encoded = new TextEncoder().encode(path);
     if (encoded.byteLength > pathMax) refuse(`directory must have ${pathMax} bytes at most`, path);
-    bytes.set(encoded, layout[name as "directory" | "temporary"].offset);
+    bytes.set(encoded, layout[name as keyof typeof paths].offset);
   }
   return { bytes, directory };
 }

@@ -84,6 +84,11 @@ export function nativePath(): string {
   return nativeFile("faultline.so");
 }
 
+/** Where the library that reads symbols lies. */
+export function symbolsPath(): string {
+  return nativeFile("faultline_symbols.so");
+}
+
 function nativeFile(name: string): string {
   return fileURLToPath(new URL(`./native/linux-x64/${name}`, import.meta.url));
 }

@@ -364,10 +364,12 @@ pub const CrashRequest = extern struct {
     /// Paths that end with a zero byte; empty for none.
     directory: [4096]u8,
     temporary: [4096]u8,
+    /// The symbols library.
+    symbols: [4096]u8,
 
     comptime {
         assert(@offsetOf(CrashRequest, "directory") == 32);
-        assert(@sizeOf(CrashRequest) == 32 + 2 * 4096);
+        assert(@sizeOf(CrashRequest) == 32 + 3 * 4096);
     }
 };
 

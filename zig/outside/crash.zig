@@ -7,10 +7,12 @@ const report = @import("../sys.zig").report;
 const chain = @import("../inside/chain.zig");
 const config_module = @import("../inside/crash/config.zig");
 const ending = @import("../inside/crash/ending.zig");
+const lines = @import("../inside/crash/lines.zig");
 const names = @import("../inside/crash/names.zig");
 const reporter = @import("../inside/crash/reporter.zig");
 const signals = @import("../inside/signals.zig");
 const install_module = @import("install.zig");
+const libraries = @import("libraries.zig");
 const lock = @import("lock.zig");
 
 const config = &config_module.config;
@@ -30,6 +32,7 @@ pub fn install(request: *const abi.CrashRequest) abi.Status {
     config.deadline_ms = request.deadline_ms;
     config.redact = request.redact != 0;
     if (!openAll(request)) return .system_call_failed;
+    openSymbols(textOf(&request.symbols));
     config.on_demand = 0;
     if (request.on_demand != 0 and !takeSignal(request.on_demand)) return .system_call_failed;
     config_module.setActive(true);
@@ -63,7 +66,8 @@ fn prepare() bool {
     if (prepared) return true;
     const access = sys.protection_read | sys.protection_write;
     const space = sys.map(@sizeOf(reporter.Workspace), access) orelse return false;
-    reporter.setWorkspace(@ptrFromInt(space));
+    const shared = report.mapShared(@sizeOf(lines.Lines)) orelse return false;
+    reporter.setWorkspace(@ptrFromInt(space), @ptrFromInt(shared));
     noteEnvironment();
     noteProgram();
     prepared = true;
@@ -89,6 +93,16 @@ fn openAll(request: *const abi.CrashRequest) bool {
         if (report.duplicate(2)) |copy| config.stderr = @intCast(copy);
     }
     return true;
+}
+
+/// Without it, names come from dynamic symbol tables alone.
+fn openSymbols(path: [:0]const u8) void {
+    if (config.symbols_lookup != 0 or path.len == 0) return;
+    var message: [256]u8 = undefined;
+    const handle = libraries.open(path, &message);
+    if (handle == 0) return;
+    config.symbols_refresh = libraries.symbol(handle, "fl_sym_refresh");
+    config.symbols_lookup = libraries.symbol(handle, "fl_sym_lookup");
 }
 
 fn textOf(path: *const [4096]u8) [:0]const u8 {

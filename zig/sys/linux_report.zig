@@ -221,3 +221,12 @@ pub fn readLink(path: [*:0]const u8, into: []u8) u32 {
     );
     return if (failed(result)) 0 else @intCast(result);
 }
+
+/// Fresh memory that copies of this process share.
+pub fn mapShared(length: u64) ?u64 {
+    const read_and_write = 3;
+    const shared_anonymous = 0x01 | 0x20;
+    const none: usize = @bitCast(@as(i64, -1));
+    const result = linux.syscall6(.mmap, 0, length, read_and_write, shared_anonymous, none, 0);
+    return if (failed(result)) null else result;
+}

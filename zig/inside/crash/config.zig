@@ -24,13 +24,14 @@ pub const Config = struct {
     bytes_max: u32 = 1024 * 1024,
     deadline_ms: u32 = 5000,
     redact: bool = false,
-    /// Also other threads' stacks.
-    threads: bool = true,
     /// The signal that asks for a report without an end; 0 for none.
     on_demand: u32 = 0,
     /// Where the main thread's stack holds the environment: never copied. 0 when unknown.
     environment_start: u64 = 0,
     environment_end: u64 = 0,
+    /// Functions of the symbols library (zig/symbols.zig); 0 without.
+    symbols_refresh: u64 = 0,
+    symbols_lookup: u64 = 0,
     /// How the directory is called in messages.
     directory_name: [path_max]u8 = undefined,
     directory_length: u32 = 0,

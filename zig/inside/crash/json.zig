@@ -82,21 +82,24 @@ pub fn dateOf(nanoseconds: u64) Date {
 
 const signature_frames = 5;
 
-/// Nothing in it differs between runs.
+/// Nothing in it differs between runs and machines: as `lib/signature.ts` makes it of an exception
+/// that was caught.
 fn signature(out: *Out, snapshot: *const Snapshot) void {
     var buffer: [2048]u8 = undefined;
     var plain: Out = .{ .bytes = &buffer };
     plain.text(snapshot.kind.name());
-    const list = snapshot.backtrace();
-    for (list[0..@min(list.len, signature_frames)]) |*named| {
-        plain.byte(' ');
-        const module = named.module orelse {
-            plain.byte('?');
-            continue;
-        };
-        plain.text(explain.baseName(module.path));
-        plain.byte('!');
+    var count: usize = 0;
+    for (snapshot.backtrace()) |*named| {
+        const module = named.module orelse continue;
+        if (named.inlined) continue;
+        const deleted = " (deleted)";
+        const whole = module.path;
+        const gone = std.mem.endsWith(u8, whole, deleted);
+        const path = if (gone) whole[0 .. whole.len - deleted.len] else whole;
+        plain.texts(&.{ " ", explain.baseName(path), "!" });
         if (named.symbol.len > 0) plain.text(named.symbol) else plain.hex(named.offset);
+        count += 1;
+        if (count == signature_frames) break;
     }
     out.quoted(plain.written());
 }
@@ -115,6 +118,12 @@ fn hexField(out: *Out, name: []const u8, value: ?u64) void {
 fn numberField(out: *Out, name: []const u8, value: i64) void {
     out.texts(&.{ ",\"", name, "\":" });
     out.signed(value);
+}
+
+/// 0 stands for what is not known.
+fn knownField(out: *Out, name: []const u8, value: u32) void {
+    if (value != 0) return numberField(out, name, value);
+    out.texts(&.{ ",\"", name, "\":null" });
 }
 
 fn exception(out: *Out, snapshot: *const Snapshot) void {
@@ -228,7 +237,12 @@ fn frames(out: *Out, list: []const Named) void {
         out.text(",\"symbol\":");
         if (named.symbol.len > 0) out.quoted(named.symbol) else out.text("null");
         hexField(out, "offset", named.offset);
-        out.text(",\"file\":null,\"line\":null,\"column\":null,\"inlined\":false,\"trust\":");
+        out.text(",\"file\":");
+        if (named.file.len > 0) out.quoted(named.file) else out.text("null");
+        knownField(out, "line", named.line);
+        knownField(out, "column", named.column);
+        out.text(if (named.inlined) ",\"inlined\":true" else ",\"inlined\":false");
+        out.text(",\"trust\":");
         out.quoted(named.frame.trust.name());
         out.byte('}');
     }

@@ -14,9 +14,11 @@ const threads = @import("../threads.zig");
 const config = @import("config.zig");
 const files = @import("files.zig");
 const json = @import("json.zig");
+const lines = @import("lines.zig");
 const minidump = @import("minidump.zig");
 const names = @import("names.zig");
 const Out = @import("out.zig").Out;
+const siblings = @import("siblings.zig");
 const snapshot_module = @import("snapshot.zig");
 const text = @import("text.zig");
 const Frame = frame_module.Frame;
@@ -32,6 +34,9 @@ pub const Workspace = struct {
     work_stack: [work_stack_length]u8 align(4096),
     /// Where the kernel delivers what happens meanwhile: the thread's own alternate stack is in use.
     nested_stack: [nested_stack_length]u8 align(4096),
+    helper_stack: [siblings.stack_length]u8 align(4096),
+    copy_stack: [lines.stack_length]u8 align(4096),
+    answer: [lines.answer_length]u8 align(16),
     snapshot: Snapshot,
     listing: files.Listing,
     text: [text_max]u8,
@@ -39,10 +44,12 @@ pub const Workspace = struct {
 };
 
 var workspace: ?*Workspace = null;
+var shared_lines: *lines.Lines = undefined;
 
 /// Before the reporter is active.
-pub fn setWorkspace(memory: *Workspace) void {
+pub fn setWorkspace(memory: *Workspace, shared: *lines.Lines) void {
     workspace = memory;
+    shared_lines = shared;
 }
 
 /// The thread that reports; 0 when none does.
@@ -133,6 +140,8 @@ fn runStages() void {
         const function = if (number == sabotaged_stage) &failOnPurpose else stage.function;
         if (!runStage(function)) session.space.snapshot.noteFailure(stage.name, expired);
     }
+    siblings.stopHelper();
+    lines.stopCopy();
     expired = false;
     _ = runStage(&usePreviousStack);
 }
@@ -226,7 +235,10 @@ const stages = [_]Stage{
     .{ .name = "first line", .function = &sayFirst, .wanted = &hasStderr },
     .{ .name = "mappings", .function = &readMap },
     .{ .name = "frames", .function = &walkStack },
+    .{ .name = "threads", .function = &readSiblings },
     .{ .name = "names", .function = &nameFrames },
+    .{ .name = "names of threads", .function = &nameSiblings },
+    .{ .name = "lines", .function = &readLines, .wanted = &lines.wanted },
     .{ .name = "code", .function = &copyCode },
     .{ .name = "stack", .function = &copyStack },
     .{ .name = "text", .function = &makeText },
@@ -298,6 +310,19 @@ fn walkStack(_: u64) callconv(.c) void {
 
 fn nameFrames(_: u64) callconv(.c) void {
     session.space.snapshot.nameFrames();
+}
+
+fn readSiblings(_: u64) callconv(.c) void {
+    siblings.read(&session.space.snapshot, &session.space.helper_stack);
+}
+
+fn readLines(_: u64) callconv(.c) void {
+    const space = session.space;
+    lines.read(&space.snapshot, shared_lines, &space.answer, &space.copy_stack);
+}
+
+fn nameSiblings(_: u64) callconv(.c) void {
+    session.space.snapshot.nameSiblings();
 }
 
 fn copyCode(_: u64) callconv(.c) void {

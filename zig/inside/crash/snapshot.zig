@@ -34,6 +34,8 @@ pub const stack_max = 32 * 1024;
 pub const sibling_stack_max = 4 * 1024;
 pub const siblings_max = 128;
 pub const sibling_frames_max = 32;
+/// Frames, functions that are inlined included.
+pub const named_max = walk.frames_max + 32;
 pub const code_before = 128;
 pub const code_length = 256;
 const legacy_size = 512;
@@ -47,6 +49,12 @@ pub const Named = struct {
     symbol: []const u8 = "",
     /// From the start of the symbol, or of the module; the address itself without a module.
     offset: u64,
+    /// From debug information: empty and 0 when not known.
+    file: []const u8 = "",
+    line: u32 = 0,
+    column: u32 = 0,
+    /// Inlined into the frame that follows.
+    inlined: bool = false,
 };
 
 /// Another thread of the process.
@@ -104,7 +112,7 @@ pub const Snapshot = struct {
     map: Map,
     frames: [walk.frames_max]walk.Frame,
     frame_count: usize,
-    named: [walk.frames_max]Named,
+    named: [named_max]Named,
     named_count: usize,
     code: [code_length]u8,
     code_address: u64,

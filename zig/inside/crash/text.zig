@@ -63,7 +63,12 @@ fn begin(out: *Out, snapshot: *const Snapshot) void {
 /// "inner (libt.so)", "libt.so+0x1f0": short and without addresses.
 fn place(out: *Out, named: *const Named) void {
     const module = if (named.module) |found| explain.baseName(found.path) else "";
-    if (named.symbol.len > 0) {
+    if (named.symbol.len > 0 and named.file.len > 0) {
+        out.plain(named.symbol);
+        out.text(" at ");
+        out.plain(explain.baseName(named.file));
+        line(out, named.line);
+    } else if (named.symbol.len > 0) {
         out.plain(named.symbol);
         out.text(" (");
         out.plain(module);
@@ -73,6 +78,12 @@ fn place(out: *Out, named: *const Named) void {
         out.byte('+');
         out.hex(named.offset);
     } else out.hex(named.frame.address);
+}
+
+fn line(out: *Out, number: u32) void {
+    if (number == 0) return;
+    out.byte(':');
+    out.decimal(number);
 }
 
 pub fn writeHead(out: *Out, snapshot: *const Snapshot) void {
@@ -151,13 +162,21 @@ fn frames(out: *Out, list: []const Named) void {
         if (named.module) |module| {
             if (named.symbol.len > 0) {
                 out.plain(named.symbol);
-                out.byte('+');
-                out.hex(named.offset);
+                if (named.file.len > 0) {
+                    out.byte(' ');
+                    out.plain(named.file);
+                    line(out, named.line);
+                    if (named.line != 0) line(out, named.column);
+                } else {
+                    out.byte('+');
+                    out.hex(named.offset);
+                }
                 out.text(" (");
                 out.plain(explain.baseName(module.path));
                 out.byte(')');
             } else place(out, named);
         } else out.text("code of no file");
+        if (named.inlined) out.text(" [inlined]");
         switch (named.frame.trust) {
             .frame_pointer => out.text(" [frame pointer]"),
             .scan => out.text(" [scan]"),
