@@ -30,6 +30,8 @@ export {
 export { dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, FaultingInstruction, Registers } from "./lib/exception_info.ts";
 export type { StackFrame } from "./lib/stack_frame.ts";
+export { dumpLater } from "./lib/dump_later.ts";
+export { dumpThreads, type ThreadDump } from "./lib/dump_threads.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
 export type {
   BunForeignFunction,

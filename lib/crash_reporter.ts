@@ -100,10 +100,10 @@ export function expandPath(path: string): string {
 }
 
 /** The path that an option names. */
-export function pathOption(name: string, value: unknown, refused = refuse): string {
+function pathOption(name: string, value: unknown): string {
   const path = value instanceof URL && value.protocol === "file:" ? fileURLToPath(value) : value;
   if (typeof path !== "string" || path === "" || path.includes("\0")) {
-    return refused(`${name} must be a path or a file URL`, value);
+    return refuse(`${name} must be a path or a file URL`, value);
   }
   return expandPath(path);
 }
@@ -163,11 +163,6 @@ function makeRequest(options: CrashReporterOptions): { bytes: Uint8Array; direct
 
 /** Which installation is in force: a newer one takes the place of an older. */
 let current: object | undefined;
-
-/** Whether a crash reporter is installed from this thread. */
-export function hasCrashReporter(): boolean {
-  return current !== undefined;
-}
 
 /**
  * Reports every hardware exception that nobody catches, on every thread and also in calls through

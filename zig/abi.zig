@@ -373,6 +373,27 @@ pub const CrashRequest = extern struct {
     }
 };
 
+pub const dump_frames_max = 32;
+
+/// Where a thread is: pairs of an address and of how it was found (bits 0 to 31, as the symbols
+/// library numbers it) with whether it is exact (bit 32).
+pub const ThreadDump = extern struct {
+    thread_id: u32,
+    frame_count: u32,
+    name_length: u32,
+    _padding: u32 = 0,
+    name: [16]u8,
+    frames: [dump_frames_max * 2]u64,
+
+    comptime {
+        assert(@offsetOf(ThreadDump, "frames") == 32);
+        assert(@sizeOf(ThreadDump) == 32 + dump_frames_max * 16);
+    }
+};
+
+/// What a watchdog does when its time is over, as bits.
+pub const WatchFlag = enum(u32) { repeat = 1, exit = 2 };
+
 /// How a stage of a crash report is made to fail, for tests.
 pub const Sabotage = enum(u32) { none = 0, fault = 1, endless = 2, abort = 3 };
 
@@ -386,6 +407,7 @@ pub const structs = .{
     .{ "mappingLayout", Mapping },
     .{ "hookRequestLayout", HookRequest },
     .{ "crashRequestLayout", CrashRequest },
+    .{ "threadDumpLayout", ThreadDump },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -401,4 +423,5 @@ pub const enums = .{
     .{ "pageState", PageState },
     .{ "crashFormat", CrashFormat },
     .{ "sabotage", Sabotage },
+    .{ "watchFlag", WatchFlag },
 };

@@ -26,7 +26,7 @@ fn fieldType(comptime Field: type) []const u8 {
 }
 
 const layouts = source: {
-    @setEvalBranchQuota(100_000);
+    @setEvalBranchQuota(300_000);
     var text: []const u8 = "";
     for (abi.structs) |entry| {
         const name, const T = entry;
@@ -82,7 +82,7 @@ const registers = source: {
 
 /// The signatures are read from the exported functions themselves.
 const symbols = source: {
-    @setEvalBranchQuota(100_000);
+    @setEvalBranchQuota(300_000);
     var text: []const u8 = "/** Signatures of the exported functions. */\n" ++
         "export const symbols = {\n";
     for (@typeInfo(root).@"struct".decl_names) |name| {

@@ -7,8 +7,10 @@ const report = @import("sys.zig").report;
 const sys = @import("sys.zig").machine;
 const trampoline = @import("trampoline.zig").machine;
 const handler = @import("inside/handler.zig");
+const crash_config = @import("inside/crash/config.zig");
 const call_names = @import("inside/crash/names.zig");
 const reporter = @import("inside/crash/reporter.zig");
+const session = @import("inside/crash/session.zig");
 const signals = @import("inside/signals.zig");
 const attach = @import("outside/attach.zig");
 const barriers = @import("outside/barriers.zig");
@@ -25,6 +27,7 @@ const self_test = @import("outside/self_test.zig");
 const slots = @import("outside/slots.zig");
 const strings = @import("outside/strings.zig");
 const suspects = @import("outside/suspects.zig");
+const watch = @import("outside/watch.zig");
 
 /// Safety panics print, and printing pulls in libc and 130 KiB. A failed check is a crash here.
 pub const panic = std.debug.no_panic;
@@ -386,12 +389,57 @@ pub export fn fl_crash_uninstall() i32 {
     return number(.ok);
 }
 
+/// 1 when the crash reporter is armed.
+pub export fn fl_crash_active() i32 {
+    return @intFromBool(crash_config.active());
+}
+
+/// Where wrappers of the running thread note the names of what they call: 16 numbers from
+/// `fl_name_add` and one more each, then the place of the newest.
+pub export fn fl_crumbs(ring: *anyopaque, byte_length: u32) i32 {
+    if (byte_length < @sizeOf(call_names.Ring)) return number(.invalid_argument);
+    if (@intFromPtr(ring) % 4 != 0) return number(.invalid_argument);
+    crash.setRing(@ptrCast(@alignCast(ring)));
+    return number(.ok);
+}
+
 /// Makes a stage of every further crash report fail, from 1 on: the number of stages. For tests.
 pub export fn fl_crash_sabotage(stage: u32, how: u32) i32 {
     const known = std.enums.fromInt(abi.Sabotage, how) orelse return number(.invalid_argument);
-    reporter.sabotaged_stage = stage;
-    reporter.sabotage = known;
+    session.sabotaged_stage = stage;
+    session.sabotage = known;
     return reporter.stage_count;
+}
+
+/// Where all threads are, the calling one first: how many `ThreadDump` were written.
+pub export fn fl_threads_dump(into: *anyopaque, byte_length: u32) i32 {
+    if (@intFromPtr(into) % 8 != 0) return number(.invalid_argument);
+    const list: [*]abi.ThreadDump = @ptrCast(@alignCast(into));
+    return crash.dumpThreads(list[0 .. byte_length / @sizeOf(abi.ThreadDump)]);
+}
+
+/// Starts a watchdog for the running thread. `flags` are bits of `abi.WatchFlag`; `path`, empty for
+/// standard error, and `symbols`, the symbols library's, end with a zero byte. What names it.
+pub export fn fl_watch_start(
+    timeout_ms: u32,
+    flags: u32,
+    path: *const anyopaque,
+    symbols: *const anyopaque,
+) i32 {
+    if (timeout_ms == 0 or flags & ~@as(u32, 3) != 0) return number(.invalid_argument);
+    const path_text: [*:0]const u8 = @ptrCast(path);
+    const symbols_text: [*:0]const u8 = @ptrCast(symbols);
+    return watch.start(&.{
+        .timeout_ms = timeout_ms,
+        .flags = flags,
+        .path = std.mem.span(path_text),
+        .symbols = std.mem.span(symbols_text),
+    });
+}
+
+/// Cancels a watchdog: 1, or 0 when it is over.
+pub export fn fl_watch_stop(id: i32) i32 {
+    return watch.stop(id);
 }
 
 /// Adds the name of a guarded function, for reports: its index, or -4 when there is no room.

@@ -65,6 +65,33 @@ pub fn signalContext(pc: u64, stack_pointer: u64, probe: *const fn ([]u8, u64) b
     return null;
 }
 
+/// The registers of whoever calls this, as far as unwinding from here needs them.
+pub inline fn here() Registers {
+    var registers: Registers = undefined;
+    @memset(std.mem.asBytes(&registers), 0);
+    asm volatile (
+        \\leaq 0(%%rip), %%rax
+        \\movq %%rax, 128(%[into])
+        \\movq %%rsp, 120(%[into])
+        \\movq %%rbp, 80(%[into])
+        \\movq %%rbx, 88(%[into])
+        \\movq %%r12, 32(%[into])
+        \\movq %%r13, 40(%[into])
+        \\movq %%r14, 48(%[into])
+        \\movq %%r15, 56(%[into])
+        :
+        : [into] "r" (&registers),
+        : .{ .rax = true, .memory = true });
+    return registers;
+}
+
+comptime {
+    assert(@offsetOf(Registers, "r12") == 32);
+    assert(@offsetOf(Registers, "rbp") == 80);
+    assert(@offsetOf(Registers, "rbx") == 88);
+    assert(@offsetOf(Registers, "rsp") == 120);
+}
+
 /// `struct user_regs_struct`, what PTRACE_GETREGSET gives for NT_PRSTATUS.
 pub const Traced = extern struct {
     // zig fmt: off

@@ -9,12 +9,12 @@ const trampoline = @import("../trampoline.zig").machine;
 const frame_machine = @import("../frame.zig").machine;
 const Frame = frame_machine.Frame;
 const chain = @import("chain.zig");
-const crash = @import("crash/reporter.zig");
 const dispatch = @import("dispatch.zig");
 const ending = @import("crash/ending.zig");
 const hooks = @import("hooks.zig");
 const record = @import("record.zig");
 const runtime_code = @import("runtime_code.zig");
+const session = @import("crash/session.zig");
 const signals = @import("signals.zig");
 const strangers = @import("strangers.zig");
 const threads = @import("threads.zig");
@@ -37,7 +37,7 @@ fn handleSignal(
     if (synchronous) {
         if (trampoline.fixup(frame.instructionPointer())) |end| return frame.redirect(end);
     }
-    if (crash.intercept(signal, info, frame)) return;
+    if (session.intercept(signal, info, frame)) return;
     if (ending.onDemand(signal, info, frame)) return;
     const thread = threads.current() orelse {
         return settle(strangers.decide(signal, info, frame), signal, info, frame, null, entry);
@@ -258,7 +258,7 @@ fn onAlternateStack(thread: *const threads.Thread, stack_pointer: u64) bool {
 }
 
 test {
-    _ = crash;
+    _ = @import("crash/reporter.zig");
     _ = hooks;
     _ = signals;
     _ = threads;

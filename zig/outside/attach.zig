@@ -8,6 +8,7 @@ const trampoline = @import("../trampoline.zig").machine;
 const frame = @import("../frame.zig").machine;
 const dispatch = @import("../inside/dispatch.zig");
 const handler = @import("../inside/handler.zig");
+const names = @import("../inside/crash/names.zig");
 const runtime_code = @import("../inside/runtime_code.zig");
 const threads = @import("../inside/threads.zig");
 const engine_code = @import("engine_code.zig");
@@ -178,5 +179,6 @@ fn threadEnded(data: ?*anyopaque) callconv(.c) void {
     freeAlternateStack(thread);
     lock.acquire();
     defer lock.release();
+    names.setRing(thread.key, null);
     threads.remove(thread);
 }

@@ -4,6 +4,8 @@ const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const report = @import("../sys.zig").report;
+const crash_frame = @import("../frame.zig").crash;
+const trampoline = @import("../trampoline.zig").machine;
 const chain = @import("../inside/chain.zig");
 const config_module = @import("../inside/crash/config.zig");
 const ending = @import("../inside/crash/ending.zig");
@@ -59,6 +61,27 @@ fn disarm() void {
         if (descriptor.* >= 0) sys.close(@intCast(descriptor.*));
         descriptor.* = -1;
     }
+}
+
+/// Makes reports possible without a crash reporter: for dumps.
+pub fn prepareFor(symbols: [:0]const u8) abi.Status {
+    const status = install_module.install(signals.mask_default);
+    if (status != .ok) return status;
+    lock.acquire();
+    defer lock.release();
+    if (!prepare()) return .no_memory;
+    openSymbols(symbols);
+    return .ok;
+}
+
+/// Where all threads are: how many, or a negative status.
+pub fn dumpThreads(into: []abi.ThreadDump) i32 {
+    const status = prepareFor("");
+    if (status != .ok) return @backingInt(status);
+    const registers = crash_frame.here();
+    const count = reporter.dump(&registers, into) orelse
+        return @backingInt(abi.Status.not_supported);
+    return @intCast(count);
 }
 
 /// Once per process: memory, and what stays true.
@@ -135,6 +158,13 @@ fn noteEnvironment() void {
 
 fn noteProgram() void {
     config.program_length = report.readLink("/proc/self/exe", &config.program);
+}
+
+/// Notes the running thread's ring of names.
+pub fn setRing(ring: ?*const names.Ring) void {
+    lock.acquire();
+    defer lock.release();
+    names.setRing(trampoline.threadPointer(), ring);
 }
 
 /// Adds a name for guarded functions; null when there is no room for more.

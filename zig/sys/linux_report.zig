@@ -170,8 +170,8 @@ const Event = extern struct {
 };
 const Interval = extern struct { interval: Time = .{}, value: Time };
 
-/// A timer that sends `signal` with `value` to one thread, once. null when the system refuses.
-pub fn startTimer(thread: u32, signal: u32, value: u64, nanoseconds: u64) ?u32 {
+/// A timer that sends `signal` with `value` to one thread. null when the system refuses.
+pub fn makeTimer(thread: u32, signal: u32, value: u64) ?u32 {
     var event: Event = .{ .value = value, .signal = signal, .thread = thread };
     var timer: u32 = 0;
     const made = linux.syscall3(
@@ -180,23 +180,21 @@ pub fn startTimer(thread: u32, signal: u32, value: u64, nanoseconds: u64) ?u32 {
         @intFromPtr(&event),
         @intFromPtr(&timer),
     );
-    if (failed(made)) return null;
+    return if (failed(made)) null else timer;
+}
+
+/// Lets a timer go off once, later; 0 stops it.
+pub fn setTimer(timer: u32, nanoseconds: u64) void {
     const setting: Interval = .{ .value = .of(nanoseconds) };
-    const started = linux.syscall4(.timer_settime, timer, 0, @intFromPtr(&setting), 0);
-    if (failed(started)) {
-        stopTimer(timer);
-        return null;
-    }
-    return timer;
+    _ = linux.syscall4(.timer_settime, timer, 0, @intFromPtr(&setting), 0);
 }
 
 pub fn stopTimer(timer: u32) void {
     _ = linux.syscall1(.timer_delete, timer);
 }
 
-/// What a timer sends: `si_code` and where its value lies in the siginfo.
+/// `si_code` of what a timer sends.
 pub const si_timer = -2;
-pub const timer_value_offset = 24;
 
 pub fn exitProcess(status: u32) noreturn {
     while (true) _ = linux.syscall1(.exit_group, status);

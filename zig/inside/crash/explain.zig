@@ -14,10 +14,10 @@ const null_end = 64 * 1024;
 const near_max = 16 * 1024 * 1024;
 
 pub fn write(out: *Out, snapshot: *const Snapshot) void {
-    if (!snapshot.has_signal) return out.text("nothing is wrong: the dump was asked for");
+    if (!snapshot.has_signal) return out.text("its time is over");
     switch (snapshot.kind) {
-        .stack_overflow => out.text("in the stack's guard: the recursion is too deep, or a local " ++
-            "variable too large"),
+        .stack_overflow => out.text("in the stack's guard: the recursion is too deep, or a " ++
+            "local variable too large"),
         .general_protection => protection(out, snapshot),
         .misaligned_access => out.text("an address misaligned for this instruction"),
         .machine_check => out.text("the hardware lost the memory"),
@@ -31,7 +31,7 @@ pub fn write(out: *Out, snapshot: *const Snapshot) void {
         .watchpoint => out.text("a watched address was accessed"),
         .abort => out.text("the program gave up on its own: abort() or a failed assertion"),
         .policy => out.text("a system call that is not allowed was made"),
-        .user => out.text("the report was asked for by a signal"),
+        .user => out.text("a signal asked for this report; the process goes on"),
         .access_violation, .bus_error => {
             if (snapshot.info.code <= 0) return sent(out, snapshot);
             if (!snapshot.has_address) return out.text("the processor reported no address");

@@ -20,7 +20,8 @@ const stop_patience = 500_000_000;
 const pause = 200_000;
 
 const no_helper = "the system refused to start the process that reads them";
-const no_tracing = "the system refused to trace them: a debugger is attached, or a policy forbids it";
+const no_tracing =
+    "the system refused to trace them: a debugger is attached, or a policy forbids it";
 const no_end = "the process that reads them did not end in time";
 
 const Shared = struct {
@@ -84,14 +85,18 @@ fn list(snapshot: *Snapshot) void {
         var entries: report.Entries = .{ .bytes = buffer[0..length] };
         while (entries.next()) |name| {
             const id = std.fmt.parseInt(u32, name, 10) catch continue;
-            if (id == own) continue;
+            if (id == own) {
+                snapshot.thread_name_length =
+                    nameOf(@intCast(directory), name, &snapshot.thread_name);
+                continue;
+            }
             if (snapshot.sibling_count == snapshot.siblings.len) {
                 snapshot.siblings_skipped = "there are more than 128";
                 return;
             }
             const sibling = &snapshot.siblings[snapshot.sibling_count];
             clear(sibling, id);
-            nameOf(@intCast(directory), name, sibling);
+            sibling.name_length = nameOf(@intCast(directory), name, &sibling.name);
             snapshot.sibling_count += 1;
         }
     }
@@ -108,14 +113,13 @@ fn clear(sibling: *Sibling, id: u32) void {
     sibling.stack_length = 0;
 }
 
-fn nameOf(directory: i32, id: []const u8, sibling: *Sibling) void {
+fn nameOf(directory: i32, id: []const u8, into: *[16]u8) u32 {
     var path: [32:0]u8 = undefined;
-    const text = std.fmt.bufPrintSentinel(&path, "{s}/comm", .{id}, 0) catch return;
-    const file = report.openRead(directory, text) orelse return;
+    const text = std.fmt.bufPrintSentinel(&path, "{s}/comm", .{id}, 0) catch return 0;
+    const file = report.openRead(directory, text) orelse return 0;
     defer sys.close(file);
-    const length = sys.read(file, &sibling.name) orelse return;
-    const end = std.mem.indexOfScalar(u8, sibling.name[0..length], '\n') orelse length;
-    sibling.name_length = @intCast(end);
+    const length = sys.read(file, into) orelse return 0;
+    return @intCast(std.mem.indexOfScalar(u8, into[0..length], '\n') orelse length);
 }
 
 /// The helper's work. It ends with the function.

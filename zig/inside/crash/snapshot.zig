@@ -93,6 +93,8 @@ pub const Snapshot = struct {
     legacy_length: usize,
     process_id: u32,
     thread_id: u32,
+    thread_name: [16]u8,
+    thread_name_length: u32,
     time: u64,
     id: [96]u8,
     id_length: usize,
@@ -134,6 +136,10 @@ pub const Snapshot = struct {
         return snapshot.id[0..snapshot.id_length];
     }
 
+    pub fn threadName(snapshot: *const Snapshot) []const u8 {
+        return snapshot.thread_name[0..snapshot.thread_name_length];
+    }
+
     pub fn backtrace(snapshot: *const Snapshot) []const Named {
         return snapshot.named[0..snapshot.named_count];
     }
@@ -154,6 +160,7 @@ pub const Snapshot = struct {
 
     /// Forgets the report before.
     pub fn clear(snapshot: *Snapshot) void {
+        snapshot.thread_name_length = 0;
         snapshot.map.text_length = 0;
         snapshot.map.mapping_count = 0;
         snapshot.map.module_count = 0;
@@ -204,6 +211,46 @@ pub const Snapshot = struct {
             if (copied == legacy_size) snapshot.legacy_length = legacy_size;
         }
         if (thread) |known| snapshot.noteCall(known);
+    }
+
+    /// For a dump that no signal caused, of the thread with this id.
+    pub fn beginWithoutSignal(snapshot: *Snapshot, thread: u32) void {
+        snapshot.clear();
+        snapshot.reason = .watchdog;
+        snapshot.has_signal = false;
+        snapshot.signal = 0;
+        @memset(std.mem.asBytes(&snapshot.info), 0);
+        @memset(std.mem.asBytes(&snapshot.registers), 0);
+        snapshot.legacy_length = 0;
+        snapshot.process_id = sys.machine.processId();
+        snapshot.thread_id = thread;
+        snapshot.time = sys.report.now(sys.report.clock_realtime);
+        snapshot.has_address = false;
+        snapshot.address = 0;
+        snapshot.access = .unknown;
+        snapshot.kind = .user;
+        snapshot.stack_low = 0;
+        snapshot.stack_high = 0;
+        snapshot.stack_guard = 0;
+    }
+
+    /// Makes another thread the one that is reported.
+    pub fn adopt(snapshot: *Snapshot, thread: u32) void {
+        const count = snapshot.sibling_count;
+        for (snapshot.siblings[0..count]) |*sibling| {
+            if (sibling.id != thread) continue;
+            snapshot.registers = sibling.registers;
+            snapshot.thread_name = sibling.name;
+            snapshot.thread_name_length = sibling.name_length;
+            snapshot.frame_count = sibling.frame_count;
+            const frames = sibling.frames[0..sibling.frame_count];
+            @memcpy(snapshot.frames[0..frames.len], frames);
+            snapshot.sibling_count -= 1;
+            if (sibling != &snapshot.siblings[count - 1]) {
+                sibling.* = snapshot.siblings[count - 1];
+            }
+            return;
+        }
     }
 
     fn noteCall(snapshot: *Snapshot, thread: *const threads.Thread) void {

@@ -146,6 +146,10 @@ fn details(out: *Out, snapshot: *const Snapshot) void {
     }
     label(out, "thread");
     out.decimal(snapshot.thread_id);
+    if (snapshot.thread_name_length > 0) {
+        out.byte(' ');
+        out.plain(snapshot.threadName());
+    }
     out.text(" of process ");
     out.decimal(snapshot.process_id);
     out.byte('\n');
@@ -231,7 +235,7 @@ pub fn writeHolds(out: *Out, snapshot: *const Snapshot) void {
     out.text("registers, names and addresses of code, the list of mappings");
     if (config.config.formats.minidump) {
         out.text(if (config.config.redact)
-            ", and up to 32 KiB of stack whose words are blank unless they point into code or a stack"
+            ", and up to 32 KiB of stack, blank but for words that point into code or a stack"
         else
             ", and up to 32 KiB of stack, which may hold data of the program");
     }
@@ -247,7 +251,7 @@ fn files(out: *Out, snapshot: *const Snapshot) void {
         out.text(if (failure.expired) "\" took too long" else "\" crashed itself");
     }
     if (snapshot.failure_count > 0) out.byte('\n');
-    if (known.directory < 0) return;
+    if (known.directory < 0 or snapshot.reason == .watchdog) return;
     out.text("\nFiles\n  ");
     out.plain(known.directoryName());
     out.byte('/');
