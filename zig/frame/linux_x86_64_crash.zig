@@ -23,6 +23,8 @@ pub const dwarf = struct {
 pub const calls_push = true;
 /// What lies below the stack pointer and still belongs to the interrupted function.
 pub const red_zone = 128;
+/// Whether a breakpoint and a refused system call leave the instruction pointer behind them.
+pub const traps_leave_behind = true;
 /// The longest instruction.
 pub const instruction_max = 15;
 

@@ -228,3 +228,29 @@ pub fn mapShared(length: u64) ?u64 {
     const result = linux.syscall6(.mmap, 0, length, read_and_write, shared_anonymous, none, 0);
     return if (failed(result)) null else result;
 }
+
+/// SIGPIPE and SIGXFSZ, bit n-1 for signal n.
+pub const write_signals: u64 = 1 << 12 | 1 << 24;
+
+/// Signals that wait until they are let through.
+pub fn pendingSignals() u64 {
+    var set: u64 = 0;
+    _ = linux.syscall2(.rt_sigpending, @intFromPtr(&set), @sizeOf(u64));
+    return set;
+}
+
+/// Takes signals of `set` that are pending, without effect. They must be blocked.
+pub fn dropSignals(set: u64) void {
+    const no_time: Time = .{};
+    const all = 64;
+    for (0..all) |_| {
+        const result = linux.syscall4(
+            .rt_sigtimedwait,
+            @intFromPtr(&set),
+            0,
+            @intFromPtr(&no_time),
+            @sizeOf(u64),
+        );
+        if (failed(result)) return;
+    }
+}
