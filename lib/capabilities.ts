@@ -31,6 +31,7 @@ const built: ReadonlySet<CapabilityName> = new Set([
   "javascriptHooks",
   "nativeHooks",
   "stackOverflow",
+  "minidump",
   "symbols",
 ]);
 const names: readonly CapabilityName[] = [

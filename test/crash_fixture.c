@@ -59,8 +59,7 @@ KEEP int cf_sys(void) {
 
 KEEP int cf_recurse(volatile char *above) {
   volatile char block[512];
-  block[0] = above[0]; // faults: cf_overflow
-  return cf_recurse(block) + block[0];
+  return cf_recurse((block[0] = above[0], block)) + block[0]; // faults: cf_overflow
 }
 KEEP int cf_overflow(void) {
   volatile char start = 1;
@@ -78,7 +77,15 @@ KEEP int cf_on_thread(void *function) {
   return pthread_join(thread, 0);
 }
 
+// Stuck in native code.
 KEEP int cf_sleep(int seconds) { return sleep(seconds); }
+
+// From now on no file can be written.
+#include <sys/resource.h>
+KEEP int cf_no_files(void) {
+  struct rlimit none = {0, 0};
+  return setrlimit(RLIMIT_FSIZE, &none);
+}
 
 // With a stack pointer that leads nowhere.
 KEEP int cf_bad_stack(void) {

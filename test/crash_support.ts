@@ -18,7 +18,13 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** The library that crashes, with debug information and frame pointers left out. */
 export const crashLibrary: string = compile("crash_fixture", "crash_fixture.c", [
-  ...["-O1", "-fomit-frame-pointer", "-lpthread", "-Wl,--build-id=sha1"],
+  ...[
+    "-O1",
+    "-fomit-frame-pointer",
+    "-fno-optimize-sibling-calls",
+    "-lpthread",
+    "-Wl,--build-id=sha1",
+  ],
 ]);
 
 const source = readFileSync(join(root, "test", "crash_fixture.c"), "utf8").split("\n");
@@ -35,27 +41,39 @@ export function freshDirectory(): string {
   return mkdtempSync(join(tmpdir(), "faultline-crash-"));
 }
 
-/** Runs a child to its end; `stdio` replaces what it writes its standard error to. */
-export function crashChild(
-  job: CrashJob,
-  extra: { env?: NodeJS.ProcessEnv; shell?: string; cwd?: string; timeoutMs?: number } = {},
-): ChildResult & { readonly elapsedMs: number } {
+/** What runs a child: the program, then its arguments. */
+export function crashCommand(job: CrashJob): readonly string[] {
   const file = join(root, "test", "children", "crash.ts");
-  const command = [process.execPath, ...childArgs(file), JSON.stringify(job)];
-  const shell = extra.shell;
+  return [process.execPath, ...childArgs(file), JSON.stringify(job)];
+}
+
+/** How a child is run. */
+export interface CrashChildOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** A shell's redirection for it, and what the shell does before. */
+  readonly shell?: string;
+  readonly before?: string;
+  readonly cwd?: string;
+  /** A program that runs it. */
+  readonly tracer?: readonly string[];
+}
+
+/** Runs a child to its end. */
+export function crashChild(job: CrashJob, extra: CrashChildOptions = {}): ChildResult {
+  const command = [...extra.tracer ?? [], ...crashCommand(job)];
+  const { shell, before = "" } = extra;
   const [program, args] = shell === undefined
     ? [command[0]!, command.slice(1)]
-    : ["sh", ["-c", `exec "$@" ${shell}`, "sh", ...command]];
-  const start = performance.now();
+    : ["sh", ["-c", `${before} exec "$@" ${shell}`, "sh", ...command]];
   const result = spawnSync(program, args, {
     encoding: "utf8",
     env: { ...process.env, BUN_ENABLE_CRASH_REPORTING: "0", NO_COLOR: "1", ...extra.env },
     killSignal: "SIGKILL",
-    timeout: extra.timeoutMs ?? 60_000,
+    timeout: 120_000,
     ...(extra.cwd === undefined ? {} : { cwd: extra.cwd }),
   });
   const { status, signal, stdout, stderr } = result;
-  return { status, signal, stdout, stderr, elapsedMs: performance.now() - start };
+  return { status, signal, stdout, stderr };
 }
 
 const program = compileProgram("crash_program", "crash_program.c");

@@ -6,6 +6,7 @@ const std = @import("std");
 const report = @import("../../sys.zig").report;
 const trace = @import("../../sys.zig").trace;
 const config = @import("config.zig");
+const session = @import("session.zig");
 const snapshot_module = @import("snapshot.zig");
 const Named = snapshot_module.Named;
 const Snapshot = snapshot_module.Snapshot;
@@ -84,7 +85,7 @@ pub fn read(
     job = .{ .snapshot = snapshot, .lines = lines, .answer = answer };
     const top = @intFromPtr(stack) + stack_length;
     copy = trace.startCopy(&lookUp, 0, top) orelse return;
-    const end = report.now(report.clock_monotonic) + patience;
+    const end = session.waitEnd(patience);
     while (@atomicLoad(i32, &lines.running, .acquire) != 0) {
         if (report.now(report.clock_monotonic) >= end) break;
         // It may end without a word, by a fault of its own.

@@ -353,8 +353,13 @@ fn stack(builder: *Builder, address: u64, bytes: []const u8) Memory {
 
 fn threadNames(builder: *Builder, snapshot: *const Snapshot) void {
     const others = snapshot.others();
-    const list = builder.reserve(u8, 4 + others.len * @sizeOf(ThreadName)) orelse return;
+    const list = builder.reserve(u8, 4 + (1 + others.len) * @sizeOf(ThreadName)) orelse return;
     var count: u32 = 0;
+    if (snapshot.thread_name_length > 0) {
+        const own = builder.appendText(snapshot.threadName()) orelse return;
+        builder.put(list + 4, ThreadName{ .id = snapshot.thread_id, .name = own });
+        count += 1;
+    }
     for (others) |*sibling| {
         const name = builder.appendText(sibling.nameText()) orelse break;
         builder.put(list + 4 + count * @sizeOf(ThreadName), ThreadName{

@@ -44,6 +44,8 @@ var owner_process: u32 = 0;
 var resume_at: u64 = 0;
 /// The time of the stage is over.
 var expired: bool = false;
+/// When that will be.
+var stage_end: u64 = 0;
 var key_rights: u32 = 0;
 var stacks: *Stacks = undefined;
 var previous_stack: sys.AlternateStack = .{};
@@ -149,12 +151,20 @@ pub fn run(
         // Half of what is left: a stage that does not end leaves time for those behind it.
         const share = @max((end - now) / 2, @min(end - now, share_min));
         if (timer) |known| report_calls.setTimer(known, share);
+        stage_end = now + share;
         expired = false;
         const function = if (number == sabotaged_stage) &failOnPurpose else stage.function;
         if (!runStage(function)) failure(stage.name, expired);
     }
     if (timer) |known| report_calls.setTimer(known, 0);
     _ = runStage(&usePreviousStack);
+}
+
+/// Until when a stage may wait for somebody, at most for `patience` nanoseconds: not so long that
+/// it would be abandoned.
+pub fn waitEnd(patience: u64) u64 {
+    const margin = 10_000_000;
+    return @min(report_calls.now(report_calls.clock_monotonic) + patience, stage_end -| margin);
 }
 
 /// Less time is not divided any more.

@@ -7,6 +7,7 @@ const report = @import("../../sys.zig").report;
 const sys = @import("../../sys.zig").machine;
 const trace = @import("../../sys.zig").trace;
 const config = @import("config.zig");
+const session = @import("session.zig");
 const snapshot_module = @import("snapshot.zig");
 const walk = @import("walk.zig");
 const Sibling = snapshot_module.Sibling;
@@ -49,7 +50,7 @@ pub fn read(snapshot: *Snapshot, stack: *[stack_length]u8) void {
     trace.allowTracer(helper);
     @atomicStore(i32, &shared.go, 1, .release);
     trace.wake(&shared.go);
-    const end = report.now(report.clock_monotonic) + patience;
+    const end = session.waitEnd(patience);
     while (@atomicLoad(i32, &shared.running, .acquire) != 0) {
         const now = report.now(report.clock_monotonic);
         if (now >= end) break;
