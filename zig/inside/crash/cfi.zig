@@ -37,7 +37,7 @@ const Cursor = struct {
         if (length > cursor.bytes.len - cursor.at) return null;
         cursor.at += @intCast(length);
     }
-    fn unsigned(cursor: *Cursor) ?u64 {
+    noinline fn unsigned(cursor: *Cursor) ?u64 {
         var value: u64 = 0;
         var shift: u32 = 0;
         while (true) : (shift +|= 7) {
@@ -75,7 +75,7 @@ fn relative(base: u64, offset: i32) u64 {
 }
 
 /// The rules that hold at `pc`; null when nothing describes it.
-pub fn rulesAt(image: *const elf.Image, pc: u64) ?Row {
+pub noinline fn rulesAt(image: *const elf.Image, pc: u64) ?Row {
     const header = image.frame_header;
     if (header == 0) return null;
     const head = elf.load([12]u8, header) orelse return null;
@@ -173,7 +173,7 @@ const Machine = struct {
     depth: usize = 0,
 
     /// Runs until the row of `target` stands; null on what is not known.
-    fn run(machine: *Machine, code: []const u8) ?void {
+    noinline fn run(machine: *Machine, code: []const u8) ?void {
         var cursor: Cursor = .{ .bytes = code };
         while (cursor.at < code.len) {
             const opcode = cursor.fixed(u8) orelse return null;

@@ -103,7 +103,7 @@ pub const Image = struct {
     symbol_count: u64 = 0,
 
     /// Reads the file whose first page is at `base`; null when it is none.
-    pub fn read(base: u64) ?Image {
+    pub noinline fn read(base: u64) ?Image {
         var header: Header = undefined;
         if (!loadStruct(Header, base, &header)) return null;
         if (!std.mem.eql(u8, &header.magic, "\x7fELF") or header.class != 2) return null;
@@ -201,7 +201,7 @@ pub const Image = struct {
     }
 
     /// The function that holds `address` of the file's own numbering.
-    pub fn find(image: *const Image, address: u64) ?Symbol {
+    pub noinline fn find(image: *const Image, address: u64) ?Symbol {
         var chunk: [64]Symbol = undefined;
         var found: ?Symbol = null;
         var index: u64 = 0;
@@ -218,7 +218,7 @@ pub const Image = struct {
     }
 
     /// Copies a symbol's name as far as it fits.
-    pub fn nameOf(image: *const Image, symbol: *const Symbol, into: []u8) []const u8 {
+    pub noinline fn nameOf(image: *const Image, symbol: *const Symbol, into: []u8) []const u8 {
         if (symbol.name >= image.strings_length) return into[0..0];
         const length = @min(into.len, image.strings_length - symbol.name);
         const copied = trampoline.probeCopy(into[0..length], image.strings +% symbol.name);

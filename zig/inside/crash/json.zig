@@ -107,24 +107,24 @@ fn signature(out: *Out, snapshot: *const Snapshot) void {
     out.quoted(plain.written());
 }
 
-fn hex(out: *Out, value: u64) void {
+noinline fn hex(out: *Out, value: u64) void {
     out.byte('"');
     out.hex(value);
     out.byte('"');
 }
 
-fn hexField(out: *Out, name: []const u8, value: ?u64) void {
+noinline fn hexField(out: *Out, name: []const u8, value: ?u64) void {
     out.texts(&.{ ",\"", name, "\":" });
     if (value) |known| hex(out, known) else out.text("null");
 }
 
-fn numberField(out: *Out, name: []const u8, value: i64) void {
+noinline fn numberField(out: *Out, name: []const u8, value: i64) void {
     out.texts(&.{ ",\"", name, "\":" });
     out.signed(value);
 }
 
 /// 0 stands for what is not known.
-fn knownField(out: *Out, name: []const u8, value: u32) void {
+noinline fn knownField(out: *Out, name: []const u8, value: u32) void {
     if (value != 0) return numberField(out, name, value);
     out.texts(&.{ ",\"", name, "\":null" });
 }
@@ -230,7 +230,7 @@ fn details(out: *Out, snapshot: *const Snapshot) void {
     out.text("\",\"hooksSkipped\":null}");
 }
 
-fn frames(out: *Out, list: []const Named) void {
+noinline fn frames(out: *Out, list: []const Named) void {
     out.byte('[');
     for (list, 0..) |*named, index| {
         out.text(if (index == 0) "{\"address\":" else ",{\"address\":");

@@ -144,7 +144,7 @@ pub const Map = struct {
     }
 
     /// The mapping that holds `address`. They are in the order of their addresses.
-    pub fn find(map: *const Map, address: u64) ?*const Mapping {
+    pub noinline fn find(map: *const Map, address: u64) ?*const Mapping {
         const index = map.indexAfter(address);
         if (index == map.mapping_count) return null;
         const mapping = &map.mappings[index];
@@ -152,7 +152,7 @@ pub const Map = struct {
     }
 
     /// Index of the first mapping that ends behind `address`.
-    pub fn indexAfter(map: *const Map, address: u64) usize {
+    pub noinline fn indexAfter(map: *const Map, address: u64) usize {
         var low: usize = 0;
         var high: usize = map.mapping_count;
         while (low < high) {
@@ -162,12 +162,12 @@ pub const Map = struct {
         return low;
     }
 
-    pub fn isExecutable(map: *const Map, address: u64) bool {
+    pub noinline fn isExecutable(map: *const Map, address: u64) bool {
         const mapping = map.find(address) orelse return false;
         return mapping.has(sys.protection_execute);
     }
 
-    pub fn place(map: *const Map, address: u64) ?Place {
+    pub noinline fn place(map: *const Map, address: u64) ?Place {
         const mapping = map.find(address) orelse return null;
         if (mapping.module == no_module) return null;
         const module = &map.modules[mapping.module];
@@ -177,7 +177,7 @@ pub const Map = struct {
     }
 
     /// A word of ordinary memory; null when there is none. Devices are not touched.
-    pub fn load(map: *const Map, address: u64) ?u64 {
+    pub noinline fn load(map: *const Map, address: u64) ?u64 {
         const mapping = map.find(address) orelse return null;
         if (!mapping.has(sys.protection_read) or std.mem.startsWith(u8, mapping.path, "/dev/")) {
             return null;

@@ -137,14 +137,14 @@ const Builder = struct {
         return .{ .at = at, .size = @sizeOf(@TypeOf(value)) };
     }
 
-    fn appendBytes(builder: *Builder, bytes: []const u8) ?Location {
+    noinline fn appendBytes(builder: *Builder, bytes: []const u8) ?Location {
         const at = builder.reserve(u8, bytes.len) orelse return null;
         @memcpy(builder.bytes[at..][0..bytes.len], bytes);
         return .{ .at = at, .size = @intCast(bytes.len) };
     }
 
     /// A length in bytes, UTF-16, a zero.
-    fn appendText(builder: *Builder, text: []const u8) ?u32 {
+    noinline fn appendText(builder: *Builder, text: []const u8) ?u32 {
         const at = builder.reserve(u16, text.len + 3) orelse return null;
         var words: usize = 0;
         var rest = text;
@@ -168,7 +168,7 @@ const Builder = struct {
         return at;
     }
 
-    fn stream(builder: *Builder, kind: Stream, location: Location) void {
+    noinline fn stream(builder: *Builder, kind: Stream, location: Location) void {
         if (builder.directory_count == streams_max) return;
         builder.directory[builder.directory_count] = .{
             .kind = @backingInt(kind),
@@ -184,7 +184,7 @@ const Builder = struct {
     }
 
     /// Copies a file of /proc as far as it fits into `limit` bytes.
-    fn file(builder: *Builder, kind: Stream, path: [*:0]const u8, limit: usize) void {
+    noinline fn file(builder: *Builder, kind: Stream, path: [*:0]const u8, limit: usize) void {
         const at = builder.reserve(u8, 0) orelse return;
         const descriptor = sys.machine.openRead(path) orelse return;
         defer sys.machine.close(descriptor);

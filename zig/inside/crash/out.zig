@@ -1,4 +1,5 @@
-//! Text into a buffer of a fixed size. What does not fit is dropped, and noted.
+//! Text into a buffer of a fixed size. What does not fit is dropped, and noted. Nothing is inlined:
+//! there are hundreds of calls, and each happens once.
 
 const std = @import("std");
 
@@ -11,7 +12,7 @@ pub const Out = struct {
         return out.bytes[0..out.used];
     }
 
-    pub fn text(out: *Out, value: []const u8) void {
+    pub noinline fn text(out: *Out, value: []const u8) void {
         const room = out.bytes.len - out.used;
         const length = @min(room, value.len);
         @memcpy(out.bytes[out.used..][0..length], value[0..length]);
@@ -19,36 +20,36 @@ pub const Out = struct {
         out.cut = out.cut or length < value.len;
     }
 
-    pub fn texts(out: *Out, values: []const []const u8) void {
+    pub noinline fn texts(out: *Out, values: []const []const u8) void {
         for (values) |value| out.text(value);
     }
 
-    pub fn byte(out: *Out, value: u8) void {
+    pub noinline fn byte(out: *Out, value: u8) void {
         out.text(&.{value});
     }
 
     /// "0x7f00".
-    pub fn hex(out: *Out, value: u64) void {
+    pub noinline fn hex(out: *Out, value: u64) void {
         out.text("0x");
         out.digits(value, 16, 1);
     }
 
     /// "0x00007f00" with `width` digits at least.
-    pub fn address(out: *Out, value: u64, width: usize) void {
+    pub noinline fn address(out: *Out, value: u64, width: usize) void {
         out.text("0x");
         out.digits(value, 16, width);
     }
 
-    pub fn decimal(out: *Out, value: u64) void {
+    pub noinline fn decimal(out: *Out, value: u64) void {
         out.digits(value, 10, 1);
     }
 
-    pub fn signed(out: *Out, value: i64) void {
+    pub noinline fn signed(out: *Out, value: i64) void {
         if (value < 0) out.byte('-');
         out.digits(@abs(value), 10, 1);
     }
 
-    pub fn digits(out: *Out, value: u64, base: u64, width: usize) void {
+    pub noinline fn digits(out: *Out, value: u64, base: u64, width: usize) void {
         var buffer: [64]u8 = undefined;
         var at: usize = buffer.len;
         var rest = value;
@@ -61,7 +62,7 @@ pub const Out = struct {
     }
 
     /// Bytes as pairs of digits.
-    pub fn hexBytes(out: *Out, bytes: []const u8, separator: []const u8) void {
+    pub noinline fn hexBytes(out: *Out, bytes: []const u8, separator: []const u8) void {
         for (bytes, 0..) |value, index| {
             if (index != 0) out.text(separator);
             out.digits(value, 16, 2);
@@ -69,7 +70,7 @@ pub const Out = struct {
     }
 
     /// A text in quotes, as JSON has it. What is no UTF-8 becomes U+FFFD.
-    pub fn quoted(out: *Out, value: []const u8) void {
+    pub noinline fn quoted(out: *Out, value: []const u8) void {
         out.byte('"');
         var at: usize = 0;
         while (at < value.len) {
@@ -92,7 +93,7 @@ pub const Out = struct {
         out.byte('"');
     }
 
-    pub fn base64(out: *Out, bytes: []const u8) void {
+    pub noinline fn base64(out: *Out, bytes: []const u8) void {
         const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         var at: usize = 0;
         while (at < bytes.len) : (at += 3) {
@@ -108,7 +109,7 @@ pub const Out = struct {
     }
 
     /// A text for people: without what could steer a terminal.
-    pub fn plain(out: *Out, value: []const u8) void {
+    pub noinline fn plain(out: *Out, value: []const u8) void {
         for (value) |one| out.byte(if (one < 0x20 or one == 0x7f) '?' else one);
     }
 };

@@ -65,7 +65,7 @@ pub const Event = struct {
 };
 
 /// Writes a report of an exception. Returns when it is finished, given up or not to be had.
-pub fn run(event: *const Event) void {
+pub noinline fn run(event: *const Event) void {
     const known = &config.config;
     if (!config.active() or !@atomicLoad(bool, &ready, .acquire)) return;
     if (!session.claim(known.deadline_ms)) return;
@@ -215,7 +215,7 @@ fn wantsMinidump() bool {
 }
 
 /// Writes to standard error in parts that a pipe takes at once, as long as somebody reads.
-fn say(bytes: []const u8) void {
+noinline fn say(bytes: []const u8) void {
     const part = 4096;
     const patience_ms = 1000;
     const descriptor: u32 = @intCast(output);
@@ -311,7 +311,7 @@ fn trim(_: u64) callconv(.c) void {
 }
 
 /// Writes one file, and says so where it is not where it was wanted.
-fn place(ending: []const u8, bytes: []const u8) void {
+noinline fn place(ending: []const u8, bytes: []const u8) void {
     const id = space.snapshot.idText();
     const where = files.write(id, ending, bytes);
     if (where == .directory or output < 0) return;

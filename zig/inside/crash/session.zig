@@ -67,7 +67,7 @@ fn failOnPurpose(_: u64) callconv(.c) void {
 
 /// Whether `signal` came from a stage that this thread works at: `frame` then goes on with the
 /// next.
-pub fn intercept(signal: u32, info: *const sys.Siginfo, frame: *Frame) bool {
+pub noinline fn intercept(signal: u32, info: *const sys.Siginfo, frame: *Frame) bool {
     const thread = @atomicLoad(u32, &owner, .acquire);
     if (thread == 0) return false;
     if (sys.processId() != @atomicLoad(u32, &owner_process, .acquire)) {
@@ -99,12 +99,13 @@ pub fn claim(patience_ms: u32) bool {
     const own = sys.threadId();
     const wait = 5_000_000;
     var left = @as(u64, patience_ms) * 1_000_000 + 1_000_000_000;
+    // Before anybody can see an owner: who finds another process in it ends.
+    @atomicStore(u32, &owner_process, sys.processId(), .release);
     while (@cmpxchgStrong(u32, &owner, 0, own, .acquire, .monotonic)) |other| {
         if (other == own or left < wait) return false;
         report_calls.sleep(wait);
         left -= wait;
     }
-    @atomicStore(u32, &owner_process, sys.processId(), .release);
     return true;
 }
 
@@ -117,7 +118,7 @@ pub fn release() void {
 const needed = signals.handled;
 
 /// Runs all stages that are wanted, within a time. The caller has claimed.
-pub fn run(
+pub noinline fn run(
     memory: *Stacks,
     stages: []const Stage,
     deadline_ms: u32,

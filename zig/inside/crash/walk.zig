@@ -46,7 +46,7 @@ pub const Walker = struct {
     scans: usize = 0,
 
     /// Fills `into`, innermost first: how many frames.
-    pub fn walk(map: *const Map, registers: *const frame.Registers, into: []Frame) usize {
+    pub noinline fn walk(map: *const Map, registers: *const frame.Registers, into: []Frame) usize {
         var walker: Walker = .{ .map = map, .registers = undefined, .into = into };
         walker.begin(registers);
         var step: Step = .{ .trust = .context, .exact = true };
@@ -185,7 +185,7 @@ pub const Walker = struct {
     }
 
     /// Whether `address` is where a call returns to.
-    fn followsCall(walker: *const Walker, address: u64) bool {
+    noinline fn followsCall(walker: *const Walker, address: u64) bool {
         if (!walker.map.isExecutable(address -% 1)) return false;
         var before: [frame.call_length_max]u8 = undefined;
         const copied = trampoline.probeCopy(&before, address -% before.len);
