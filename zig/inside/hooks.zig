@@ -159,6 +159,13 @@ fn mayRun(hook: *const Hook, event: *Event) bool {
     return true;
 }
 
+/// Notes that the program changes memory: what comes next is another exception, even if it looks
+/// the same. What a hook changes does not count: it may be the wrong thing, over and over.
+pub fn noteChange() void {
+    const thread = threads.current() orelse return;
+    if (thread.running == null) thread.progress = .{};
+}
+
 /// What a recovery record says when no other value of `result` can be meant: a guarded call that
 /// returned since has put its own there.
 const mended_mark: u64 = 0x6d65_6e64_6564_2121;

@@ -95,37 +95,53 @@ fn regionOf(request: *const abi.HookRequest) *Region {
 pub fn replaceLost(request: *const abi.HookRequest, event: *hooks.Event) bool {
     if (event.signal != sys.sigbus) return false;
     const region = regionOf(request);
-    // Memory that fails is told each time anew; the end of a file once for each page.
-    event.progressed = signals.memoryFailed(event.signal, event.info.code);
     return switch (event.info.code) {
         sys.bus_adraln => false,
         sys.bus_mceerr_ar => replaceFailed(region, event, .lost_memory),
         sys.bus_mceerr_ao => replaceFailed(region, event, .lost_memory_early),
         sys.bus_objerr => replaceFailed(region, event, .lost_error),
-        else => replaceEnd(region, event.info.payload.address),
+        else => replaceEnd(region, event),
     };
 }
 
 /// A page past the end of the file, and those behind it. The kernel has the same code for an input
 /// or output error, after which the file is as long as it was: that is one page.
-fn replaceEnd(region: *Region, address: u64) bool {
-    const page = (address - region.base) / sys.page_size;
+fn replaceEnd(region: *Region, event: *hooks.Event) bool {
+    const page = (event.info.payload.address - region.base) / sys.page_size;
+    switch (region.state(page)) {
+        // A new mapping may lie where the last one lay: the same again is something new.
+        .clean => event.progressed = true,
+        .replacing => return wait(event),
+        else => {},
+    }
     region.noteSize();
     const missing = page >= region.firstMissing();
     const end = if (missing) @min(region.pages, page + region.batch()) else page + 1;
     return region.replaceWhole(page, end, .lost_end);
 }
 
+/// Another thread is at it, perhaps for long: the instruction runs again and finds out.
+fn wait(event: *hooks.Event) bool {
+    event.progressed = true;
+    sys.yield();
+    return true;
+}
+
 /// The pages that an exception names. Memory can fail again after it was replaced.
-fn replaceFailed(region: *Region, event: *const hooks.Event, lost: PageState) bool {
+fn replaceFailed(region: *Region, event: *hooks.Event, lost: PageState) bool {
     const span = hooks.spanOf(event.signal, event.info);
     const last_byte = region.base + (region.pages * sys.page_size - 1);
     const first = (@max(span.start, region.base) - region.base) / sys.page_size;
     const last = (@min(span.start + (span.length - 1), last_byte) - region.base) / sys.page_size;
     for (first..last + 1) |page| {
         const known = region.state(page);
-        // Another thread is at it: the instruction runs again and finds out.
-        if (known == .replacing or (known != .clean and lost == .lost_error)) continue;
+        if (known == .replacing) {
+            _ = wait(event);
+            continue;
+        }
+        if (known != .clean and lost == .lost_error) continue;
+        // Each failure of memory is a new one, also where it was replaced.
+        event.progressed = true;
         if (!region.claim(page, known)) continue;
         if (!region.replaceClaimed(page, page + 1, lost)) return false;
     }

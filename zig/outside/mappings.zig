@@ -5,6 +5,7 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const signals = @import("../inside/signals.zig");
 const regions = @import("regions.zig");
+const same_store = @import("same_store.zig");
 const assert = std.debug.assert;
 
 const Kept = regions.Kept;
@@ -177,4 +178,49 @@ test "lost gives what the file does not have, from the byte on, and keeps it" {
     regions.close(opened.handle, true);
     regions.close(opened.handle, true);
     try expectEqual(before - 1, regions.keptCount());
+}
+
+/// Finishes what another thread began, after longer than a thousand faults take.
+fn replaceLater(kept: *Kept) void {
+    const pause: std.os.linux.timespec = .{ .sec = 0, .nsec = 100_000_000 };
+    _ = std.os.linux.nanosleep(&pause, null);
+    _ = sys.mapZeroes(kept.region.base, sys.page_size);
+    @atomicStore(abi.PageState, &kept.region.states[0], .lost_end, .release);
+}
+
+test "a thread waits as long as another one takes to replace a page" {
+    const linux = std.os.linux;
+    const file = sys.memfd("mappings").?;
+    defer sys.close(file);
+    _ = linux.ftruncate(@intCast(file), 4096);
+    var opened = std.mem.zeroes(abi.OpenedMemory);
+    try expectEqual(.ok, open(file, 0, 4096, true, &opened));
+    defer regions.close(opened.handle, true);
+    _ = linux.ftruncate(@intCast(file), 0);
+    const kept: *Kept = @ptrFromInt(opened.handle);
+    kept.region.states[0] = .replacing;
+    const thread = try std.Thread.spawn(.{}, replaceLater, .{kept});
+    defer thread.join();
+    const byte: *const volatile u8 = @ptrFromInt(opened.address);
+    try expectEqual(0, byte.*);
+    try expectEqual(.lost_end, kept.region.state(0));
+}
+
+test "the same page with the same registers may be lost any number of times" {
+    const linux = std.os.linux;
+    const file = sys.memfd("mappings").?;
+    defer sys.close(file);
+    var opened = std.mem.zeroes(abi.OpenedMemory);
+    var moved: u32 = 0;
+    for (0..3000) |_| {
+        const before = opened.address;
+        _ = linux.ftruncate(@intCast(file), 4096);
+        try expectEqual(.ok, open(file, 0, 4096, false, &opened));
+        if (opened.address != before) moved += 1;
+        _ = linux.ftruncate(@intCast(file), 0);
+        same_store.store(opened.address);
+        regions.close(opened.handle, true);
+    }
+    // The system gives the same addresses again, without which this shows nothing.
+    try std.testing.expect(moved < 10);
 }

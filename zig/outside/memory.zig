@@ -9,6 +9,7 @@ const std = @import("std");
 const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
+const hooks = @import("../inside/hooks.zig");
 const signals = @import("../inside/signals.zig");
 const install = @import("install.zig");
 const maps = @import("maps.zig");
@@ -101,6 +102,7 @@ pub fn protect(address: u64, length: u64, protection: u32, before: *u32) error{N
         covered = mapping.end;
         if (covered > last) break;
     } else return sys.enomem;
+    hooks.noteChange();
     return sys.protectErrno(first, last - first +% 1, protection);
 }
 

@@ -10,6 +10,7 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const signals = @import("../inside/signals.zig");
 const regions = @import("regions.zig");
+const same_store = @import("same_store.zig");
 const assert = std.debug.assert;
 
 const Kept = regions.Kept;
@@ -218,37 +219,6 @@ test "written pages are given once, joined, in each way" {
     }
 }
 
-/// Stores to `address`, with all other registers zero.
-fn storeByte() callconv(.naked) void {
-    asm volatile (
-        \\ pushq %%rbx
-        \\ pushq %%r12
-        \\ pushq %%r13
-        \\ pushq %%r14
-        \\ pushq %%r15
-        \\ xorl %%eax, %%eax
-        \\ xorl %%ebx, %%ebx
-        \\ xorl %%ecx, %%ecx
-        \\ xorl %%edx, %%edx
-        \\ xorl %%esi, %%esi
-        \\ xorl %%r8d, %%r8d
-        \\ xorl %%r9d, %%r9d
-        \\ xorl %%r10d, %%r10d
-        \\ xorl %%r11d, %%r11d
-        \\ xorl %%r12d, %%r12d
-        \\ xorl %%r13d, %%r13d
-        \\ xorl %%r14d, %%r14d
-        \\ xorl %%r15d, %%r15d
-        \\ movb $1, (%%rdi)
-        \\ popq %%r15
-        \\ popq %%r14
-        \\ popq %%r13
-        \\ popq %%r12
-        \\ popq %%rbx
-        \\ retq
-    );
-}
-
 test "the same store with the same registers is let through any number of times" {
     var opened = std.mem.zeroes(abi.OpenedMemory);
     try std.testing.expectEqual(.ok, open(4096, .protection, &opened));
@@ -256,8 +226,7 @@ test "the same store with the same registers is let through any number of times"
     defer regions.close(opened.handle, true);
     var into: [1]abi.WrittenRange = undefined;
     for (0..3000) |_| {
-        const store: *const fn (u64) callconv(.c) void = @ptrCast(&storeByte);
-        store(opened.address);
+        same_store.store(opened.address);
         var cursor: u64 = 0;
         try std.testing.expectEqual(1, take(kept, &cursor, &into));
     }
