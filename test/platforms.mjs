@@ -6,6 +6,7 @@
  *     node test/platforms.mjs                     every stage
  *     node test/platforms.mjs --only=musl         these stages
  *     node test/platforms.mjs --files=catch,tls   the test files whose names contain one of these
+ *     node test/platforms.mjs --under="bun on"    the runtimes whose names contain one of these
  *
  * PLATFORMS_MINUTES limits the whole run (40): what has not begun by then is skipped.
  */
@@ -34,8 +35,9 @@ function testFiles(parts) {
 }
 
 /** Runs the suite under what `prepare` sets up, each with its fair part of the time left. */
-async function suites(prepare, { files, deadline }) {
-  const runners = await prepare();
+async function suites(prepare, { files, under, deadline }) {
+  const runners = (await prepare())
+    .filter(({ name }) => under.length === 0 || under.some((part) => name.includes(part)));
   for (const [index, runner] of runners.entries()) {
     const startMs = Date.now();
     const share = (deadline - startMs) / (runners.length - index);
@@ -97,7 +99,7 @@ await main(async () => {
   const minutes = Number(process.env.PLATFORMS_MINUTES ?? minutesDefault);
   const only = words("only");
   const unknown = [
-    ...process.argv.slice(2).filter((arg) => !/^--(?:only|files)=/.test(arg)),
+    ...process.argv.slice(2).filter((arg) => !/^--(?:only|files|under)=/.test(arg)),
     ...only.filter((word) => !stages.some(({ name }) => name === word)),
   ];
   if (unknown.length > 0 || !(minutes > 0)) {
@@ -120,7 +122,11 @@ await main(async () => {
     report.fail("setup", error.message);
     return report.finish();
   }
-  const options = { files: words("files"), deadline: startMs + minutes * 60_000 };
+  const options = {
+    files: words("files"),
+    under: words("under"),
+    deadline: startMs + minutes * 60_000,
+  };
   for (const stage of stages) {
     if (only.length === 0 || only.includes(stage.name)) await runStage(stage, options);
   }
