@@ -241,7 +241,6 @@ const skippedReasons: Readonly<Record<number, string>> = {
   [hooksSkipped.unguarded]: "no guarded call was running where it happened",
   [hooksSkipped.stack]: "the stack pointer was not in the thread's own stack",
   [hooksSkipped.stack_full]: "the stack had no room left for a hook",
-  [hooksSkipped.shadow_stack]: "the thread has a shadow stack",
   [hooksSkipped.depth]: "hooks ran inside hooks 8 deep already",
   [hooksSkipped.no_progress]: 'it was answered "handled" 1,000 times and nothing changed',
   [hooksSkipped.other_thread]: "it happened on another thread than the one that added the hook",

@@ -5,6 +5,7 @@
  * @module
  */
 import { abiHash, nativeStatus, symbols, threadRecordLayout } from "./abi.ts";
+import { FaultlineError } from "./faultline_error.ts";
 import {
   checkLibraryPath,
   chooseLibrary,
@@ -161,10 +162,12 @@ function attach(functions: NativeFunctions): ThreadRecord {
   const holder = globalThis as unknown as Record<symbol, ThreadRecord | undefined>;
   const existing = holder[key];
   const record = existing ?? createRecord();
-  checkStatus(
-    functions.fl_attach!(record.u8, record.u8.byteLength) as number,
-    "Cannot prepare this thread for guarded calls",
-  );
+  const status = functions.fl_attach!(record.u8, record.u8.byteLength) as number;
+  const what = "Cannot prepare this thread for guarded calls";
+  if (status === nativeStatus.shadow_stack) {
+    throw new FaultlineError("NOT_SUPPORTED", `${what} ${shadowStackReason}`);
+  }
+  checkStatus(status, what);
   if (existing === undefined) {
     replaceChunk(functions, record);
     Object.defineProperty(holder, key, { value: record, configurable: true });
@@ -232,6 +235,11 @@ export function recordViews(buffer: ArrayBufferLike): RecordViews {
     f64: new Float64Array(buffer),
   };
 }
+
+const shadowStackReason =
+  "as the kernel checks its returns against a shadow stack, which a recovery would not pop: start " +
+  "the program without one, with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off, or on arm64 with " +
+  "GLIBC_TUNABLES=glibc.cpu.aarch64_gcs=0";
 
 const statusReasons: Readonly<Record<number, string>> = {
   [nativeStatus.invalid_argument]: "an argument was refused",

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { dlopen, status } from "../mod.ts";
 import { isMusl, notOnMusl } from "./musl_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { exceptionOf, fixturePath, openFixture } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faultline-"));
@@ -200,12 +201,11 @@ test("dlopen() says which symbol is missing, with code SYMBOL_NOT_FOUND", () => 
 
 test("dlopen() says why a library cannot be opened, with code LIBRARY_NOT_FOUND", () => {
   const other = new Uint8Array(readFileSync(fixturePath));
-  other[18] = 183; // e_machine: arm64.
   const cut = other.slice(0, 200);
-  cut[18] = 62;
+  other[18] = arm64 ? 62 : 183; // e_machine: the other one.
   const files: Record<string, Uint8Array | string> = {
     // musl does not look at the machine.
-    ...(isMusl ? {} : { "arm64.so": other }),
+    ...(isMusl ? {} : { "other.so": other }),
     "cut.so": cut,
     "empty.so": "",
     "text.so": "hello\n".repeat(100),

@@ -9,7 +9,7 @@ function refused(mode: number): string | false {
   const setExit = native().functions.fl_set_exit!;
   const status = setExit(mode) as number;
   assert.equal(setExit(0), 0);
-  return status === 0 ? false : "protection keys or shadow stacks need the kernel's way out";
+  return status === 0 ? false : "protection keys need the kernel's way out";
 }
 
 for (const [mode, what] of [[1, "sigreturn"], [2, "jump"]] as const) {

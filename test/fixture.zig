@@ -121,6 +121,31 @@ export fn fx_forbid(system_call: u32) i32 {
     _ = linux.syscall5(.prctl, 38, 1, 0, 0, 0); // PR_SET_NO_NEW_PRIVS
     return @intCast(@as(i64, @bitCast(linux.syscall3(.seccomp, 1, 0, @intFromPtr(&value)))));
 }
+
+/// Makes the kernel say, to this thread and its heirs, that returns are checked against a shadow
+/// stack: a filter traps the question, and the handler of SIGSYS answers it.
+export fn fx_claim_shadow_stack() i32 {
+    const action = [4]u64{ @intFromPtr(&claimShadowStack), 0x0400_0004, @intFromPtr(&machine.restorer), 0 };
+    const set = linux.syscall4(.rt_sigaction, sigsys, @intFromPtr(&action), 0, 8);
+    if (set != 0) return -1;
+    return fx_forbid(machine.shadow_stack_call.number);
+}
+
+const sigsys = 31;
+
+/// Answers 1 to the question, and EINVAL to what else that system call is for.
+fn claimShadowStack(_: u32, _: *const anyopaque, context: *machine.Context) callconv(.c) void {
+    const call = machine.shadow_stack_call;
+    const registers = &context.registers;
+    if (registers[call.operation_register] == call.operation) {
+        const into: *u64 = @ptrFromInt(registers[call.pointer_register]);
+        into.* = 1;
+        registers[call.result_register] = 0;
+    } else {
+        registers[call.result_register] = @bitCast(@as(i64, -22));
+    }
+}
+
 export fn fx_getppid() i32 {
     return @bitCast(@as(u32, @truncate(linux.syscall0(.getppid))));
 }

@@ -9,6 +9,15 @@ pub const Context = extern struct {
     ip: u64,
 };
 
+/// prctl(PR_GET_SHADOW_STACK_STATUS).
+pub const shadow_stack_call = .{
+    .number = 167,
+    .operation = 74,
+    .operation_register = 0,
+    .pointer_register = 1,
+    .result_register = 0,
+};
+
 pub fn restorer() callconv(.naked) void {
     asm volatile (
         \\ mov x8, #139

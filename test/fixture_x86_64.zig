@@ -3,6 +3,15 @@
 /// The kernel's `struct ucontext` up to the instruction pointer.
 pub const Context = extern struct { head: [40]u8, registers: [16]u64, ip: u64 };
 
+/// arch_prctl(ARCH_SHSTK_STATUS), and where registers lie in the kernel's order: rdi, rsi, rax.
+pub const shadow_stack_call = .{
+    .number = 158,
+    .operation = 0x5005,
+    .operation_register = 8,
+    .pointer_register = 9,
+    .result_register = 13,
+};
+
 pub fn restorer() callconv(.naked) void {
     asm volatile (
         \\ movq $15, %%rax

@@ -55,3 +55,6 @@ export function notEmulated(what: string): Skip {
 export function either(...skips: readonly Skip[]): Skip {
   return skips.find(({ skip }) => skip !== false) ?? { skip: false };
 }
+
+/** The number of the system call getppid(). */
+export const getppid: number = arm64 ? 173 : 110;

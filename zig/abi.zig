@@ -51,8 +51,6 @@ pub const HooksSkipped = enum(u32) {
     stack = 2,
     /// The stack had no room left for a hook.
     stack_full = 3,
-    /// Shadow stacks are in use.
-    shadow_stack = 4,
     /// Hooks ran inside hooks already.
     depth = 5,
     /// The same exception was answered "handled" over and over.
@@ -138,6 +136,8 @@ pub const Status = enum(i32) {
     not_found = -6,
     not_supported = -7,
     system_call_failed = -8,
+    /// The kernel checks the thread's returns against a shadow stack.
+    shadow_stack = -9,
 };
 
 /// Who a signal's disposition belongs to now.

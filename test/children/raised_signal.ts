@@ -5,6 +5,7 @@ import process from "node:process";
 import { isMainThread } from "node:worker_threads";
 import { dlopen, type SignalName } from "../../mod.ts";
 import { isMusl } from "../musl_support.ts";
+import { getppid } from "../platform_support.ts";
 import { aboutToDie, exceptionOf, fixturePath, numbers, runCase } from "../support.ts";
 
 const raising = { fx_raise: { parameters: ["u32"], result: "i32" } } as const;
@@ -106,7 +107,6 @@ function policy(): void {
     fx_forbid: { parameters: ["u32"], result: "i32" },
     fx_getppid: { result: "i32", signals: ["SIGSYS"] },
   });
-  const getppid = 110;
   assert.equal(symbols.fx_getppid(), process.ppid);
   assert.equal(symbols.fx_forbid(getppid), 0);
   for (let round = 0; round < 20; round++) {

@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import process from "node:process";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { install } from "../../mod.ts";
+import { getppid } from "../platform_support.ts";
 import { aboutToDie, fixturePath, numbers, openFixture, rawSymbols } from "../support.ts";
 
 const raw = rawSymbols(fixturePath, {
@@ -18,7 +19,6 @@ const raw = rawSymbols(fixturePath, {
 
 /** A system call that a filter answers with SIGSYS; some runtimes then let it fail. */
 function forbiddenCall(): never {
-  const getppid = 110;
   assert.equal(raw.fx_forbid!(getppid), 0);
   process.exit(raw.fx_getppid!() === -38 ? 38 : 1);
 }

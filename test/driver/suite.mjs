@@ -37,10 +37,11 @@ export function testArguments(runtime, file, junit, timeoutMs = fileTimeoutMs) {
 }
 
 /** Counts one file by its JUnit text. A process that died or counted nothing is one failed test. */
-export function reportFile(report, name, junit, { ok, reason, output }) {
+export function reportFile(report, name, junit, { ok, reason, output, elapsedMs }) {
   const { failures, ...counts } = junitCounts(junit);
   report.add(counts);
-  console.log(`${name}: ${countsText(counts)}`);
+  const seconds = elapsedMs === undefined ? "" : ` (${(elapsedMs / 1000).toFixed(1)} s)`;
+  console.log(`${name}: ${countsText(counts)}${seconds}`);
   if (counts.failed > 0) {
     report.explain(`${name}: ${failures.join("; ")}`, output);
   } else if (!ok) {
@@ -63,6 +64,7 @@ async function runFile(report, runner, file, deadline) {
   rmSync(junit, { force: true });
   const timeoutMs = runner.timeoutMs ?? fileTimeoutMs;
   const command = [...runner.command, ...testArguments(runner.runtime, file, junit, timeoutMs)];
+  const startMs = performance.now();
   const result = await run(command, {
     cwd: root,
     env: { ...runtimeEnvironment, ...runner.env },
@@ -73,7 +75,8 @@ async function runFile(report, runner, file, deadline) {
     return report.skip(name, "the time of this run was used up before it ended");
   }
   const { ok, reason, stdout, stderr } = result;
-  reportFile(report, name, text, { ok, reason, output: `${stdout}\n${stderr}` });
+  const elapsedMs = performance.now() - startMs;
+  reportFile(report, name, text, { ok, reason, output: `${stdout}\n${stderr}`, elapsedMs });
 }
 
 /** Runs `files` under all of `runners`; what has not begun at `deadline` (epoch ms) is skipped. */

@@ -24,10 +24,6 @@ pub const depth_max = 8;
 /// What a hook has to itself, at least.
 pub const stack_room = 128 * 1024;
 
-/// Whether JavaScript hooks can run at all: a shadow stack would notice the way back. Written once,
-/// at attach.
-pub var shadow_stack = false;
-
 /// On the interrupted thread's stack, 64-byte aligned.
 pub const Dispatch = extern struct {
     /// The guard that was interrupted: `trampoline.ThreadLocal.guard` points here, as to a barrier.
@@ -70,7 +66,6 @@ pub const Dispatch = extern struct {
 /// Why no JavaScript hook can run for this exception, if that is so.
 pub fn barred(thread: *const threads.Thread, frame: *const Frame, armed: bool) abi.HooksSkipped {
     if (!armed) return .unguarded;
-    if (shadow_stack) return .shadow_stack;
     const stack = frame.stackPointer();
     if (thread.stack_high == 0 or stack > thread.stack_high) return .stack;
     if (stack < thread.stack_low + thread.stack_guard) return .stack;

@@ -22,7 +22,7 @@ pub const CodeRange = struct { start: u64, end: u64 };
 pub var runtime_code: [8]CodeRange = @splat(.{ .start = 0, .end = 0 });
 
 /// Whether a recovery leaves the handler directly. It is cheaper than rt_sigreturn, which alone
-/// puts back PKRU and the shadow stack where those are in use.
+/// puts back PKRU where that is in use.
 pub var leave_by_jump = false;
 
 /// Entered from `fl_handler`, with the kernel's arguments and the stack pointer at entry. The

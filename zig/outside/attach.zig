@@ -6,7 +6,6 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const frame = @import("../frame.zig").machine;
-const dispatch = @import("../inside/dispatch.zig");
 const handler = @import("../inside/handler.zig");
 const threads = @import("../inside/threads.zig");
 const engine_code = @import("engine_code.zig");
@@ -44,6 +43,9 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         threads.note(thread);
         return .ok;
     }
+    // A recovery leaves functions without their returns, and popping the shadow stack has never been
+    // tried: no machine that had one was there.
+    if (sys.shadowStackEnabled()) return .shadow_stack;
     const bounds = host.stackBounds();
     var thread: threads.Thread = .{
         .local = local,
@@ -98,7 +100,6 @@ fn prepare(offset: u64) void {
         static_tls = trampoline.descriptorArgument() == offset;
         if (static_tls) trampoline.tls_offset.* = offset;
         handler.leave_by_jump = !sys.needsSigreturn();
-        dispatch.shadow_stack = sys.shadowStackEnabled();
         frame.noteProtectionKeys(sys.protectionKeyOffset());
     } else if (static_tls and trampoline.tls_offset.* != offset) {
         static_tls = false;

@@ -167,8 +167,11 @@ const Unwinder = struct {
         }
         if (rules.return_column != cfi.instruction_pointer) {
             const address = machine.codeAddress(caller[cfi.return_column]);
-            // Whoever goes on where he is has not been called.
-            if (address == unwinder.registers[cfi.instruction_pointer]) return error.Malformed;
+            // Whoever goes on where he is has not been called. A recursive function does return to
+            // where it is, but has kept that address in its frame.
+            const kept = row.rules[rules.return_column] != .same;
+            const here = unwinder.registers[cfi.instruction_pointer];
+            if (address == here and !kept) return error.Malformed;
             caller[cfi.instruction_pointer] = address;
         }
         unwinder.registers = caller;

@@ -160,9 +160,9 @@ pub fn yield() void {
 }
 
 /// Whether only rt_sigreturn puts everything back: with protection keys the kernel runs handlers
-/// under other rights, with shadow stacks it keeps a restore token.
+/// under other rights.
 pub fn needsSigreturn() bool {
-    return cpu.hasProtectionKeys() or cpu.shadowStackEnabled();
+    return cpu.hasProtectionKeys();
 }
 
 /// Where XSAVE keeps the rights of protection keys; 0 when it does not.
