@@ -22,7 +22,7 @@ import {
   writeMemory,
 } from "../mod.ts";
 import { nativePath } from "../lib/native.ts";
-import { arm64, notEmulated, runtimePath, timeFactor } from "./platform_support.ts";
+import { arm64, emulated, notEmulated, runtimePath, timeFactor } from "./platform_support.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const fixturePath = `${process.env["FAULTLINE_BUILD"] ?? `${root}/.build/out`}/fixture/fixture.so`;
@@ -334,7 +334,8 @@ describe("isReadable()", () => {
       { address: nonCanonical, byteLength: 8 },
       { address: kernelAddress, byteLength: 8 },
       { address: 2n ** 64n - 1n, byteLength: 1 },
-      { address: fixture.fx_map_short_file(1n) + page, byteLength: 1 },
+      // The emulator dies when a system call reads past the end of a file.
+      ...(emulated ? [] : [{ address: fixture.fx_map_short_file(1n) + page, byteLength: 1 }]),
       { address: mapPages(0), byteLength: 1 },
     ];
     const { caught } = status();

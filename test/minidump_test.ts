@@ -23,6 +23,7 @@ import {
   parseMinidump,
   stackwalk,
 } from "./reader_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { openReportFixture, shortList } from "./report_support.ts";
 import { exceptionOf, fixturePath, fixtureSymbols, runChild } from "./support.ts";
 
@@ -74,6 +75,23 @@ function streamsOf(dump: Uint8Array): ReadonlyMap<number, DataView> {
   }));
 }
 
+/** Where a dump's context has things: that of Windows (winnt.h), as readers expect it. */
+const layout = arm64
+  ? {
+    byteLength: 912,
+    registers: { x0: 8, x1: 16, x19: 160, x29: 240, x30: 248, sp: 256, pc: 264 },
+    flags: 4,
+    // `struct fpsimd_context` is the first record behind the registers of the ucontext.
+    vectors: { at: 272, savedAt: 480 },
+  }
+  : {
+    byteLength: 1232,
+    registers: { rax: 120, rbx: 144, rsp: 152, rbp: 160, rdi: 176, r8: 184, r15: 240, rip: 248 },
+    flags: 68,
+    // FXSAVE, from behind the ucontext.
+    vectors: { at: 256, savedAt: 304 },
+  };
+
 test("toMinidump() holds registers, stack, code and notes", () => {
   const error = faultInList();
   const dump = error.toMinidump();
@@ -84,16 +102,16 @@ test("toMinidump() holds registers, stack, code and notes", () => {
   const thread = streams.get(3)!;
   assert.equal(thread.getUint32(4, true), error.info.threadId);
   const context = thread.getUint32(4 + 44, true);
-  assert.equal(thread.getUint32(4 + 40, true), 1232);
-  const offsets = { rax: 120, rbx: 144, rsp: 152, rbp: 160, rdi: 176, r8: 184, r15: 240, rip: 248 };
-  for (const [name, offset] of Object.entries(offsets)) {
+  assert.equal(thread.getUint32(4 + 40, true), layout.byteLength);
+  for (const [name, offset] of Object.entries(layout.registers)) {
     assert.equal(view.getBigUint64(context + offset, true), error.info.registers[name], name);
   }
-  assert.equal(view.getUint32(context + 68, true), Number(error.info.registers.flags));
-  // FXSAVE, from behind the ucontext.
-  const fxsave = dump.subarray(context + 256, context + 256 + 512);
-  assert.deepEqual(fxsave, error.info.context.slice(304, 304 + 512));
-  assert.equal(view.getUint32(context + 52, true), view.getUint32(context + 256 + 24, true));
+  assert.equal(view.getUint32(context + layout.flags, true), Number(error.info.registers.flags));
+  const { at, savedAt } = layout.vectors;
+  const vectors = dump.subarray(context + at, context + at + 512);
+  assert.deepEqual(vectors, error.info.context.slice(savedAt, savedAt + 512));
+  // FXSAVE has MXCSR once more.
+  if (!arm64) assert.equal(view.getUint32(context + 52, true), view.getUint32(context + 280, true));
   const notes = streams.get(0x464c_0001)!;
   const text = new TextDecoder().decode(
     dump.subarray(notes.byteOffset - dump.byteOffset).subarray(0, notes.byteLength),
@@ -244,7 +262,8 @@ test("minidump-stackwalk walks an overflowed stack", needsStackwalk, () => {
 
 test("lldb shows functions, files and lines", needsLldb, () => {
   const error = faultInList();
-  const text = lldb(dumpFile("lldb", error), ["thread list", "bt 3", "register read rdi rsp"]);
+  const stackName = arm64 ? "sp" : "rsp";
+  const text = lldb(dumpFile("lldb", error), ["thread list", "bt 3", `register read ${stackName}`]);
   assert.match(text, /stop reason = signal SIGSEGV/);
   error.info.backtrace().forEach(({ address, symbol, line, column }, index) => {
     const at = address.toString(16).padStart(16, "0");
@@ -252,7 +271,7 @@ test("lldb shows functions, files and lines", needsLldb, () => {
     assert.match(text, new RegExp(`frame #${index}: 0x${at} ${place}`));
   });
   const stackPointer = error.info.stackPointer.toString(16).padStart(16, "0");
-  assert.match(text, new RegExp(`rsp = 0x${stackPointer}`));
+  assert.match(text, new RegExp(`${stackName} = 0x${stackPointer}`));
 });
 
 test("toMinidump() holds nothing of the environment and of the heap", () => {

@@ -58,3 +58,6 @@ export function either(...skips: readonly Skip[]): Skip {
 
 /** The number of the system call getppid(). */
 export const getppid: number = arm64 ? 173 : 110;
+
+/** Options of a test that filters system calls. */
+export const noFilters: Skip = notEmulated("it filters no system calls");

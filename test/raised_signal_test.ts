@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { dlopen, type SignalName } from "../mod.ts";
 import { notOnMusl } from "./musl_support.ts";
+import { noFilters } from "./platform_support.ts";
 import { childDies, childPasses, exceptionOf, fixturePath, numbers, runChild } from "./support.ts";
 
 const raising = { fx_raise: { parameters: ["u32"], result: "i32" } } as const;
@@ -71,7 +72,7 @@ test("dlopen() catches raise() of libc, which blocks signals meanwhile", () => {
   childPasses("raised_signal", "raise", "worker");
 });
 
-test("dlopen() catches the SIGSYS of a system call filter", () => {
+test("dlopen() catches the SIGSYS of a system call filter", noFilters, () => {
   childPasses("raised_signal", "policy");
 });
 

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { catchException, type CrashReport, HardwareException, throwException } from "../mod.ts";
 import { compile, compiledFile } from "./compile_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { openReportFixture, shortList } from "./report_support.ts";
 import { exceptionOf, openFixture, runChild } from "./support.ts";
 
@@ -98,7 +99,8 @@ test("toText() has the head, the details, frames, an excerpt, registers, memory,
   assert.match(text, /^ {2}#2 0x[0-9a-f]{12} list_sum .*report_fixture\.c:17:\d+ \(/m);
   assert.ok(text.includes(`--> ${source}:8`), text);
   assert.match(text, /^ *8 \| {3}while \(list->next != 0\) list = list->next;\n +\| +\^+$/m);
-  assert.match(text, /rip {4}0x[0-9a-f]{16} {2}rsp {4}0x[0-9a-f]{16}/);
+  const [first, second] = arm64 ? ["pc ", "sp "] : ["rip", "rsp"];
+  assert.match(text, new RegExp(`${first} {4}0x[0-9a-f]{16} {2}${second} {4}0x[0-9a-f]{16}`));
   assert.match(text, /^Memory near 0x8\n {2}\?\? {2}nothing from 0x0 to 0x3f can be read$/m);
   assert.match(text, /^JavaScript\n {2}at .*report_text_test\.ts/m);
   assert.ok(!text.includes("guarded_call.ts"), "frames of this package are left out");

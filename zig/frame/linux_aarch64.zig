@@ -175,7 +175,8 @@ pub const Frame = extern struct {
         if (pc == frame.fault_address) return .execute;
         // Loads are of eight bytes, and instructions lie at any multiple of four.
         const word = load(pc & ~@as(u64, 7)) orelse return .unknown;
-        return accessOfInstruction(@truncate(word >> @intCast(8 * (pc & 4))));
+        const readable = load(frame.fault_address & ~@as(u64, 7)) != null;
+        return accessOfInstruction(@truncate(word >> @intCast(8 * (pc & 4))), readable);
     }
 
     /// Whether the interrupted thread may just have left a system call that answered 0.
@@ -382,28 +383,37 @@ fn accessOfSyndrome(esr: u64) abi.Access {
 }
 
 /// What a load or store does with memory (Arm ARM, C4.1: "Loads and Stores"). Atomic operations
-/// read first, and fault as reads where that fails.
-fn accessOfInstruction(word: u32) abi.Access {
+/// read first, and fault as reads where that fails: where memory is not `readable`.
+fn accessOfInstruction(word: u32, readable: bool) abi.Access {
     if (word >> 25 & 0b0101 != 0b0100) return .unknown;
     const load_bit = word >> 22 & 1 != 0;
     const vector = word >> 26 & 1 != 0;
     return switch (word >> 27 & 0b111) {
         // Exclusives, ordered ones, and structures of vectors.
-        0b001 => if (load_bit) .read else .write,
+        0b001 => if (isCompareAndSwap(word))
+            if (readable) .write else .read
+        else if (load_bit) .read else .write,
         // By pc: loads and prefetches only.
         0b011 => .read,
         // Pairs.
         0b101 => if (load_bit) .read else .write,
-        0b111 => registerAccess(word, vector),
+        0b111 => registerAccess(word, vector, readable),
         else => .unknown,
     };
 }
 
+/// CAS and CASP, in the space of the exclusives.
+fn isCompareAndSwap(word: u32) bool {
+    if (word >> 24 & 0b111111 != 0b001000 or word >> 21 & 1 == 0) return false;
+    const pair = word >> 23 & 1 == 0;
+    return !pair or word >> 31 == 0;
+}
+
 /// Single registers: bits 23 and 22 say what happens, and atomics share their space.
-fn registerAccess(word: u32, vector: bool) abi.Access {
+fn registerAccess(word: u32, vector: bool, readable: bool) abi.Access {
     const scaled = word >> 24 & 1 != 0;
     const atomic = !scaled and !vector and word >> 21 & 1 != 0 and word >> 10 & 0b11 == 0b00;
-    if (atomic) return .read;
+    if (atomic) return if (readable) .write else .read;
     const operation = word >> 22 & 0b11;
     if (vector) return if (operation & 1 != 0) .read else .write;
     return if (operation == 0b00) .write else .read;
@@ -453,7 +463,19 @@ test "accessOfInstruction tells loads from stores" {
         .{ 0xd65f03c0, .unknown }, // ret
         .{ 0x8b010000, .unknown }, // add x0, x0, x1
     };
-    for (table) |row| try std.testing.expectEqual(row[1], accessOfInstruction(row[0]));
+    for (table) |row| try std.testing.expectEqual(row[1], accessOfInstruction(row[0], false));
+    const changing = [_]u32{
+        0xf8210002, // ldadd x1, x2, [x0]
+        0x88a17c02, // cas w1, w2, [x0]
+        0xc8e1fc02, // casal x1, x2, [x0]
+        0x08207c02, // casp w0, w1, w2, w3, [x0]
+    };
+    for (changing) |word| {
+        try std.testing.expectEqual(.write, accessOfInstruction(word, true));
+        try std.testing.expectEqual(.read, accessOfInstruction(word, false));
+    }
+    try std.testing.expectEqual(.write, accessOfInstruction(0xc8220400, true)); // stxp
+    try std.testing.expectEqual(.read, accessOfInstruction(0xc85f7c01, true)); // ldxr
     try std.testing.expectEqual(.write, accessOfSyndrome(0x9200_0046));
     try std.testing.expectEqual(.read, accessOfSyndrome(0x9200_0006));
     try std.testing.expectEqual(.execute, accessOfSyndrome(0x8200_0006));
