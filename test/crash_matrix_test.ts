@@ -8,12 +8,11 @@ import {
   crashLibrary,
   faultLine,
   freshDirectory,
-  needsPython,
   plainEnd,
-  python,
   readReport,
   reportFiles,
 } from "./crash_support.ts";
+import { needsPython, runPython } from "./reader_support.ts";
 
 const places = ["main", "worker", "thread"] as const;
 
@@ -52,7 +51,7 @@ for (const where of places) {
   for (const [name, [signal, ownCode, type, symbol]] of Object.entries(faults)) {
     // A foreign thread has no alternate stack: the kernel ends the process at once.
     if (where === "thread" && name === "cf_overflow") continue;
-    test(`installCrashReporter() reports ${name} (${where})`, needsPython(), () => {
+    test(`installCrashReporter() reports ${name} (${where})`, needsPython, () => {
       const directory = freshDirectory();
       const job = { library: crashLibrary, function: name, where, options: { directory } };
       const result = crashChild(job);
@@ -71,7 +70,7 @@ for (const where of places) {
       assert.deepEqual(Object.keys(files).sort(), ["dmp", "json", "txt"]);
       const text = readFileSync(files.txt!, "utf8");
       checkText(text, { signal, code, symbol, place, isAbort: name === "cf_abort" });
-      assert.equal(python(validate, schema, files.json!), "valid\n");
+      assert.equal(runPython(validate, schema, files.json!), "valid\n");
       const report = readReport(directory);
       assert.deepEqual(
         [report.exception.signal, report.exception.code, report.exception.type],
@@ -86,7 +85,7 @@ for (const where of places) {
       const module = report.modules.find(({ path }) => path === crashLibrary);
       assert.match(module?.buildId ?? "", /^[0-9a-f]{8,}$/);
 
-      const [thread, number, , threads, hasModule] = python(open, files.dmp!, crashLibrary)
+      const [thread, number, , threads, hasModule] = runPython(open, files.dmp!, crashLibrary)
         .trim().split(" ");
       assert.equal(Number(thread), report.exception.threadId);
       assert.equal(Number(number), numbers[signal]);

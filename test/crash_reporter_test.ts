@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { type CrashReporterOptions, installCrashReporter } from "../mod.ts";
 import { crashLibrary, freshDirectory, readReport, reportFiles } from "./crash_support.ts";
-import { runtimeName } from "./support.ts";
+import { runChild, runtimeName } from "./support.ts";
 
 test("installCrashReporter() refuses wrong options before anything is made", () => {
   const directory = join(freshDirectory(), "never");
@@ -55,6 +55,11 @@ test("installCrashReporter() takes the place of an older one until it is dispose
   older[Symbol.dispose]();
   newer[Symbol.dispose]();
   newer[Symbol.dispose]();
+});
+
+test("installCrashReporter() and dumps are refused where capabilities say so", () => {
+  const { stdout, stderr } = runChild("crash_unsupported");
+  assert.equal(stdout, "passed\n", stderr);
 });
 
 const preload = fileURLToPath(new URL("../lib/preload.ts", import.meta.url));

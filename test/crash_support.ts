@@ -5,13 +5,13 @@
  */
 import { strict as assert } from "node:assert";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { CrashJob } from "./children/crash.ts";
-import { compile, compileProgram, output } from "./compile_support.ts";
+import { compile, compileProgram } from "./compile_support.ts";
 import { childArgs, type ChildResult } from "./support.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -136,40 +136,4 @@ export function readReport(directory: string): JsonReport {
   const text = readFileSync(path, "utf8");
   assert.equal(text.indexOf("\n"), text.length - 1);
   return JSON.parse(text) as JsonReport;
-}
-
-const venv = join(root, ".build", "python_tools");
-const packages = ["minidump==0.0.24", "jsonschema==4.23.0"];
-let toolsProblem: string | null | undefined;
-
-/** Why Python's packages cannot be had; null when they can. Installs them below .build. */
-function pythonProblem(): string | null {
-  if (toolsProblem !== undefined) return toolsProblem;
-  const python = join(venv, "bin", "python");
-  const marker = join(venv, packages.join(" "));
-  if (existsSync(marker)) return toolsProblem = null;
-  const steps = [
-    ["python3", "-m", "venv", venv],
-    [python, "-m", "pip", "install", "--quiet", ...packages],
-    ["touch", marker],
-  ];
-  for (const [command, ...args] of steps) {
-    const { status, stderr, error } = spawnSync(command!, args, { encoding: "utf8" });
-    if (status !== 0) {
-      return toolsProblem = `${command} failed: ${
-        error?.message ?? stderr.trim().split("\n").at(-1)
-      }`;
-    }
-  }
-  return toolsProblem = null;
-}
-
-/** Options of a test that needs packages from PyPI. */
-export function needsPython(): { skip: string | false } {
-  return { skip: pythonProblem() ?? false };
-}
-
-/** What a program in Python prints; it must succeed. */
-export function python(code: string, ...args: readonly string[]): string {
-  return output(join(venv, "bin", "python"), ["-c", code, ...args]);
 }

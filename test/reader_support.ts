@@ -63,6 +63,11 @@ export function parseMinidump(path: string): ParsedMinidump {
   return JSON.parse(output(python, [script("read_minidump.py"), path])) as ParsedMinidump;
 }
 
+/** What a program in Python prints; it must succeed. */
+export function runPython(code: string, ...args: readonly string[]): string {
+  return output(python, ["-c", code, ...args]);
+}
+
 /** A frame as minidump-stackwalk tells it. */
 export interface WalkedFrame {
   readonly module: string | null;
@@ -78,7 +83,13 @@ export interface Walked {
     readonly address: string | null;
     readonly crashing_thread: number | null;
     readonly instruction: string | null;
+    readonly memory_accesses?: readonly { readonly access_type?: string }[] | null;
   };
+  readonly threads: readonly {
+    readonly thread_id: number;
+    readonly thread_name: string | null;
+    readonly frames: readonly WalkedFrame[];
+  }[];
   readonly crashing_thread: {
     readonly frames: readonly (WalkedFrame & { registers?: Record<string, string> })[];
     readonly thread_id: number;

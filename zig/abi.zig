@@ -1,7 +1,7 @@
 //! The C ABI between the native library and TypeScript. Every struct that crosses the boundary is
-//! declared here, or in abi_crash.zig and named here; `lib/abi.ts` is generated from this file, from
-//! the signal frames and from the exported functions (`zig build abi`). Offsets and enum values are
-//! only appended.
+//! declared here, or in abi_crash.zig and named here. `lib/abi.ts` is generated from this file, the
+//! signal frames and the exported functions (`zig build abi`). Offsets and enum values are only
+//! appended.
 
 const std = @import("std");
 const crash = @import("abi_crash.zig");
