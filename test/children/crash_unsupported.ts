@@ -1,4 +1,4 @@
-/** What needs the crash reporter, where it is not ported to: this program says that it runs there. */
+/** What needs the crash reporter, where it is not ported to: this program claims to run there. */
 import { strict as assert } from "node:assert";
 import { existsSync } from "node:fs";
 import process from "node:process";
