@@ -39,6 +39,17 @@ export function nameCallsOf(native: Native, slot: number, library: string, symbo
   if (number !== null) native.functions.fl_slot_name!(slot, number);
 }
 
+/** How a call block says by which name it is known; 0 for none. */
+export function blockName(native: Native, library: string, symbol: string): number {
+  const number = nameNumber(native, library, symbol);
+  return number === null ? 0 : number + 1;
+}
+
+/** Notes a call. */
+export function leaveCrumb({ ring, crumb }: Breadcrumb): void {
+  ring[ring[16] = (ring[16]! + 1) & 15] = crumb;
+}
+
 /**
  * What the wrapper of a function notes at each call; null without a crash reporter: noting takes
  * time. Functions that were opened before it was installed note nothing.

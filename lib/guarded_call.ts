@@ -10,7 +10,7 @@
  * @module
  */
 import { pending, threadRecordLayout } from "./abi.ts";
-import { type Breadcrumb, breadcrumbOf } from "./breadcrumbs.ts";
+import { type Breadcrumb, breadcrumbOf, leaveCrumb } from "./breadcrumbs.ts";
 import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
 import type { ExceptionBytes } from "./exception_info.ts";
@@ -234,10 +234,7 @@ function plainWrapper(
     call: (...values) => {
       const count = keptCount();
       try {
-        if (parts.breadcrumb !== null) {
-          const { ring, crumb } = parts.breadcrumb;
-          ring[ring[16] = (ring[16]! + 1) & 15] = crumb;
-        }
+        if (parts.breadcrumb !== null) leaveCrumb(parts.breadcrumb);
         const result = target(...convert.map((one, index) => one(values[index])));
         if (record.u32[pendingIndex] !== 0) throw new HardwareException(parts.take());
         if (codec.slot === null) return undefined;

@@ -297,7 +297,8 @@ pub const CallBlock = extern struct {
     /// What became of the call; `record` says the rest when that is `ok`. On a thread that has a
     /// record of its own that one is used, so that calls from callbacks find theirs.
     status: Status,
-    _reserved: u32,
+    /// What crash reports call it: a number from `fl_name_add` and one more; 0 for nothing.
+    name: u32,
 
     comptime {
         assert(@offsetOf(CallBlock, "entry") == 64);

@@ -264,11 +264,29 @@ pub const Snapshot = struct {
             if (guard & barrier == 0) {
                 const offset = @offsetOf(trampoline.RecoveryFrame, "slot");
                 const slot = trampoline.probeLoad(at + offset) orelse return;
-                snapshot.call = names.ofSlot(trampoline.slotIndex(slot) orelse return);
+                snapshot.call = if (trampoline.slotIndex(slot)) |index|
+                    names.ofSlot(index)
+                else
+                    nameOfBlock(slot, thread);
                 return;
             }
             guard = trampoline.probeLoad(at) orelse return;
         }
+    }
+
+    /// The name of the running call block, if that is what the slot is a part of.
+    fn nameOfBlock(slot: u64, thread: *const threads.Thread) ?*const names.Name {
+        if (slot == 0 or slot != thread.block_slot) return null;
+        const block = slot - @offsetOf(abi.CallBlock, "entry");
+        const word = trampoline.probeLoad(block + @offsetOf(abi.CallBlock, "status")) orelse
+            return null;
+        const number: u32 = @truncate(word >> 32);
+        return if (number == 0) null else names.get(number - 1);
+    }
+
+    comptime {
+        // Both in one word, and no further: `probeLoad` must not read past the block.
+        std.debug.assert(@offsetOf(abi.CallBlock, "name") == @offsetOf(abi.CallBlock, "status") + 4);
     }
 
     /// Reads the mappings, and decides what depends on them.
