@@ -92,9 +92,11 @@ fn signature(out: *Out, snapshot: *const Snapshot) void {
     for (snapshot.backtrace()) |*named| {
         const module = named.module orelse continue;
         if (named.inlined) continue;
-        // How a runtime calls a library differs from run to run, and so does what a scan finds.
+        // How a library is called differs from run to run, and so does what a scan finds.
         const is_runtime = std.mem.eql(u8, module.path, config.config.programName());
-        if (count > 0 and (is_runtime or named.frame.trust == .scan)) break;
+        const own = @intFromPtr(&signature);
+        const is_thunk = own >= module.image.base and own < module.end;
+        if (count > 0 and (is_runtime or is_thunk or named.frame.trust == .scan)) break;
         const deleted = " (deleted)";
         const whole = module.path;
         const gone = std.mem.endsWith(u8, whole, deleted);

@@ -286,7 +286,8 @@ pub const Snapshot = struct {
 
     comptime {
         // Both in one word, and no further: `probeLoad` must not read past the block.
-        std.debug.assert(@offsetOf(abi.CallBlock, "name") == @offsetOf(abi.CallBlock, "status") + 4);
+        const next = @offsetOf(abi.CallBlock, "status") + 4;
+        std.debug.assert(@offsetOf(abi.CallBlock, "name") == next);
     }
 
     /// Reads the mappings, and decides what depends on them.
