@@ -35,7 +35,10 @@ export interface CrashReporterOptions {
   readonly formats?: readonly CrashReportFormat[];
   /** Also on standard error. Default true. */
   readonly stderr?: boolean;
-  /** The oldest are removed first. Default: any number. */
+  /**
+   * At most 1000, sent ones included. The oldest are removed first; the marks of sent ones stay for
+   * `sendReports`. Default: any number.
+   */
   readonly maxReports?: number;
   /** Upper bound of one dump, at most 16 MiB. Default 1 MiB; stacks are cut first. */
   readonly maxBytes?: number;
@@ -54,7 +57,8 @@ const pathMax = layout.directory.byteLength - 1;
 const dumpMin = 4096;
 const dumpMax = 16 * 1024 * 1024;
 const deadlineMax = 10 * 60 * 1000;
-const reportsMax = 100_000;
+/** As zig/inside/crash/files.zig has it. */
+const reportsMax = 1000;
 
 function refuse(what: string, value: unknown): never {
   throw new TypeError(

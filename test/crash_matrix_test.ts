@@ -1,6 +1,7 @@
 /** Seven signals, on the main thread, in a Worker and on a foreign thread: what is reported. */
 import { strict as assert } from "node:assert";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
@@ -138,6 +139,34 @@ test("installCrashReporter() keeps the newest reports only", () => {
   }
   assert.equal(seen.length, 3);
   assert.deepEqual(ids(directory), seen.sort().slice(1));
+});
+
+test("installCrashReporter() counts reports that were sent, and leaves their marks", () => {
+  const directory = freshDirectory();
+  const options = { directory, maxReports: 2, formats: ["text", "json"] as const };
+  const job = { library: crashLibrary, function: "cf_fpe", where: "main", options } as const;
+  const old = "20200101T000000-1-1-0";
+  // A mark whose report is gone, and more reports than are wanted, from a time without a limit.
+  writeFileSync(join(directory, "20200101T000001-1-1-0.sent"), "");
+  for (let index = 0; index < 1100; index++) {
+    const id = `20190101T000000-1-${String(index).padStart(4, "0")}-0`;
+    writeFileSync(join(directory, `${id}.json`), "");
+  }
+  for (const ending of ["json", "txt", "dmp", "sent"]) {
+    writeFileSync(join(directory, `${old}.${ending}`), "");
+  }
+  assert.equal(crashChild(job).signal, "SIGFPE");
+  const [newest] = ids(directory).slice(-1);
+  assert.deepEqual(readdirSync(directory).sort(), [
+    ...["dmp", "json", "sent", "txt"].map((ending) => `${old}.${ending}`),
+    "20200101T000001-1-1-0.sent",
+    ...["json", "txt"].map((ending) => `${newest}.${ending}`),
+  ]);
+  assert.equal(crashChild(job).signal, "SIGFPE");
+  const left = readdirSync(directory).sort();
+  assert.equal(left.length, 6, left.join());
+  assert.deepEqual(left.slice(0, 2), [`${old}.sent`, "20200101T000001-1-1-0.sent"]);
+  assert.ok(left.includes(`${newest}.json`), left.join());
 });
 
 /** The ids of a directory's reports, oldest first. */

@@ -24,6 +24,7 @@ test("installCrashReporter() refuses wrong options before anything is made", () 
     [{ directory, formats: ["html"] }, TypeError],
     [{ directory, stderr: 1 }, TypeError],
     [{ directory, maxReports: 0 }, RangeError],
+    [{ directory, maxReports: 1001 }, RangeError],
     [{ directory, maxReports: "3" }, TypeError],
     [{ directory, maxBytes: 100 }, RangeError],
     [{ directory, maxBytes: 2 ** 30 }, RangeError],

@@ -44,7 +44,8 @@ fn writeTo(directory: i32, id: []const u8, ending: []const u8, bytes: []const u8
     return false;
 }
 
-const ids_max = 512;
+/// More reports than these cannot be asked for.
+pub const reports_max = 1000;
 const id_max = 96;
 const Id = struct {
     bytes: [id_max]u8,
@@ -55,64 +56,76 @@ const Id = struct {
     }
 };
 
-/// The reports of a directory, by their ids, which begin with the time.
+/// The newest reports of a directory, by their ids, which begin with the time.
 pub const Listing = struct {
-    ids: [ids_max]Id,
+    limit: usize,
+    ids: [reports_max]Id,
     count: usize,
+    /// There are older ones than these.
+    full: bool,
     entries: [16 * 1024]u8,
+
+    fn clear(listing: *Listing, limit: u32) void {
+        listing.limit = @min(limit, reports_max);
+        listing.count = 0;
+        listing.full = false;
+    }
 
     fn note(listing: *Listing, id: []const u8) void {
         for (listing.ids[0..listing.count]) |*known| {
             if (std.mem.eql(u8, known.text(), id)) return;
         }
-        if (listing.count == ids_max or id.len > id_max) return;
-        const place = &listing.ids[listing.count];
-        @memcpy(place.bytes[0..id.len], id);
-        place.length = id.len;
-        listing.count += 1;
+        var place = listing.count;
+        if (place == listing.limit) {
+            listing.full = true;
+            place = listing.oldest();
+            if (std.mem.lessThan(u8, id, listing.ids[place].text())) return;
+        } else listing.count += 1;
+        @memcpy(listing.ids[place].bytes[0..id.len], id);
+        listing.ids[place].length = id.len;
     }
 
-    fn takeOldest(listing: *Listing) Id {
-        var oldest: usize = 0;
+    fn oldest(listing: *const Listing) usize {
+        var found: usize = 0;
         for (listing.ids[1..listing.count], 1..) |*id, index| {
-            if (std.mem.lessThan(u8, id.text(), listing.ids[oldest].text())) oldest = index;
+            if (std.mem.lessThan(u8, id.text(), listing.ids[found].text())) found = index;
         }
-        const id = listing.ids[oldest];
-        listing.count -= 1;
-        listing.ids[oldest] = listing.ids[listing.count];
-        return id;
+        return found;
     }
 };
 
-/// Whether a name is that of a report's file: "20261125T151200-1-1-0.json". Gives its id.
+/// The id of a report that a name is a file of: "20261125T151200-1-1-0.json". Whether it was sent
+/// makes no difference. The mark that says so is no part: senders count the marks, also of reports
+/// that are gone, and remove them in time.
 fn reportId(name: []const u8) ?[]const u8 {
     const dot = std.mem.indexOfScalar(u8, name, '.') orelse return null;
     const id = name[0..dot];
-    if (id.len < 16 or id[8] != 'T' or id[15] != '-') return null;
+    if (id.len < 16 or id.len > id_max or id[8] != 'T' or id[15] != '-') return null;
     for (id[0..15], 0..) |one, index| if (index != 8 and !std.ascii.isDigit(one)) return null;
-    return id;
+    for ([_][]const u8{ ".json", ".dmp", ".txt" }) |ending| {
+        if (std.mem.eql(u8, name[dot..], ending)) return id;
+    }
+    return null;
 }
 
 /// Removes the oldest reports until `limit` are left; 0 is no limit.
 pub fn trim(listing: *Listing, limit: u32) void {
-    const known = &config.config;
-    if (limit == 0 or known.directory < 0) return;
-    listing.count = 0;
+    if (limit == 0 or config.config.directory < 0) return;
+    listing.clear(limit);
     eachName(listing, {}, struct {
         fn visit(list: *Listing, _: void, name: [:0]const u8) void {
             if (reportId(name)) |id| list.note(id);
         }
     }.visit);
-    while (listing.count > limit) {
-        const oldest = listing.takeOldest();
-        eachName(listing, &oldest, struct {
-            fn visit(_: *Listing, id: *const Id, name: [:0]const u8) void {
-                const own = reportId(name) orelse return;
-                if (!std.mem.eql(u8, own, id.text())) return;
-                report.remove(config.config.directory, name);
-            }
-        }.visit);
-    }
+    if (!listing.full) return;
+    const kept = listing.ids[listing.oldest()];
+    eachName(listing, &kept, struct {
+        fn visit(_: *Listing, first: *const Id, name: [:0]const u8) void {
+            const id = reportId(name) orelse return;
+            if (!std.mem.lessThan(u8, id, first.text())) return;
+            report.remove(config.config.directory, name);
+        }
+    }.visit);
 }
 
 fn eachName(
@@ -133,8 +146,26 @@ fn eachName(
 
 test "reportId knows names of reports and no others" {
     const id = "20261125T151200-12-13-0";
-    try std.testing.expectEqualStrings(id, reportId(id ++ ".json").?);
-    for ([_][]const u8{ "notes.txt", "20261125.json", id, "2026x125T151200-1.txt" }) |name| {
-        try std.testing.expectEqual(null, reportId(name));
+    for ([_][]const u8{ ".json", ".dmp", ".txt" }) |ending| {
+        var name: [64]u8 = undefined;
+        const file = try std.fmt.bufPrint(&name, "{s}{s}", .{ id, ending });
+        try std.testing.expectEqualStrings(id, reportId(file).?);
     }
+    const others = [_][]const u8{
+        "notes.txt",   "20261125.json",    id, "2026x125T151200-1.txt",
+        id ++ ".sent", id ++ ".sent.part",
+    };
+    for (others) |name| try std.testing.expectEqual(null, reportId(name));
+}
+
+test "Listing keeps the newest ids, each once, in whatever order they come" {
+    var listing: Listing = undefined;
+    listing.clear(2);
+    const ids = [_][]const u8{ "3", "1", "3", "4", "2", "4", "1" };
+    for (ids[0..1]) |id| listing.note(id);
+    try std.testing.expect(!listing.full);
+    for (ids[1..]) |id| listing.note(id);
+    try std.testing.expect(listing.full);
+    try std.testing.expectEqual(2, listing.count);
+    try std.testing.expectEqualStrings("3", listing.ids[listing.oldest()].text());
 }
