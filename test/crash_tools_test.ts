@@ -1,6 +1,7 @@
 /** What tools of others make of a dump: the same reason, address, frames and lines. */
 import { strict as assert } from "node:assert";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism, machine, release, version } from "node:os";
 import { before, describe, test } from "node:test";
 import {
   crashChild,
@@ -33,6 +34,19 @@ describe("a minidump of the handler's", () => {
     assert.deepEqual([frames[0]!.module, frames[0]!.trust], ["crash_fixture.so", "context"]);
     const names = new Map(threads.map((thread) => [thread.thread_id, thread.thread_name]));
     for (const { threadId, name } of report.threads) assert.equal(names.get(threadId), name);
+  });
+
+  test("tells minidump-stackwalk of the kernel and the processor", needsStackwalk, () => {
+    const { system_info: system } = stackwalk(reportFiles(directory).dmp!);
+    const [number] = /^\d+\.\d+\.\d+/.exec(release())!;
+    assert.equal(system.os_ver, `${number} Linux ${release()} ${version()} ${machine()}`);
+    assert.equal(system.cpu_count, availableParallelism());
+    const fields = new Map(
+      readFileSync("/proc/cpuinfo", "utf8").split("\n").slice(0, 10)
+        .map((line) => line.split(/\s*: /) as [string, string]),
+    );
+    const [family, model] = [fields.get("cpu family"), fields.get("model")];
+    assert.match(system.cpu_info ?? "", new RegExp(`family ${family} model ${model} `));
   });
 
   test("is opened by lldb, with functions and lines", needsLldb, () => {

@@ -95,7 +95,13 @@ export interface Walked {
     readonly thread_id: number;
   };
   readonly modules: readonly { filename: string; base_addr: string; debug_id: string }[];
-  readonly system_info: { readonly os: string; readonly cpu_arch: string };
+  readonly system_info: {
+    readonly os: string;
+    readonly os_ver: string | null;
+    readonly cpu_arch: string;
+    readonly cpu_count: number;
+    readonly cpu_info: string | null;
+  };
   readonly pid: number | null;
 }
 

@@ -93,6 +93,7 @@ fn prepare() bool {
     reporter.setWorkspace(@ptrFromInt(space), @ptrFromInt(shared));
     noteEnvironment();
     noteProgram();
+    noteSystem();
     prepared = true;
     return true;
 }
@@ -158,6 +159,15 @@ fn noteEnvironment() void {
 
 fn noteProgram() void {
     config.program_length = report.readLink("/proc/self/exe", &config.program);
+}
+
+fn noteSystem() void {
+    config.system_length = report.systemName(&config.system);
+    config.processors = report.processorCount();
+    const processor = sys.identifyProcessor();
+    config.processor_level = processor.level;
+    config.processor_revision = processor.revision;
+    config.processor_words = processor.words;
 }
 
 /// Notes the running thread's ring of names.

@@ -204,6 +204,33 @@ pub fn kill(process: u32, signal: u32) void {
     _ = linux.syscall2(.kill, process, signal);
 }
 
+/// The system in one line: its name, release, version and machine. How much of it fits.
+pub fn systemName(into: []u8) u32 {
+    var names: linux.utsname = undefined;
+    if (failed(linux.uname(&names))) return 0;
+    var used: usize = 0;
+    inline for (.{ &names.sysname, &names.release, &names.version, &names.machine }) |name| {
+        const text = std.mem.sliceTo(name, 0);
+        const gap = @intFromBool(used > 0);
+        if (used + gap + text.len <= into.len) {
+            if (gap > 0) into[used] = ' ';
+            @memcpy(into[used + gap ..][0..text.len], text);
+            used += gap + text.len;
+        }
+    }
+    return @intCast(used);
+}
+
+/// How many processors this process may run on; 0 when the system does not say.
+pub fn processorCount() u32 {
+    var set: [128]u64 = @splat(0);
+    const result = linux.syscall3(.sched_getaffinity, 0, @sizeOf(@TypeOf(set)), @intFromPtr(&set));
+    if (failed(result)) return 0;
+    var count: u32 = 0;
+    for (set[0 .. result / 8]) |word| count += @popCount(word);
+    return count;
+}
+
 pub const sigkill = 9;
 pub const sigusr1 = 10;
 pub const sigusr2 = 12;

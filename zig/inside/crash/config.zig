@@ -37,9 +37,21 @@ pub const Config = struct {
     directory_length: u32 = 0,
     program: [path_max]u8 = undefined,
     program_length: u32 = 0,
+    /// "Linux", the kernel's release and version, the machine.
+    system: [400]u8 = undefined,
+    system_length: u32 = 0,
+    /// Those that the process may run on; 0 when unknown.
+    processors: u32 = 0,
+    /// As `sys.identifyProcessor` has them.
+    processor_level: u16 = 0,
+    processor_revision: u16 = 0,
+    processor_words: [6]u32 = @splat(0),
 
     pub fn directoryName(known: *const Config) []const u8 {
         return known.directory_name[0..known.directory_length];
+    }
+    pub fn systemName(known: *const Config) []const u8 {
+        return known.system[0..known.system_length];
     }
     pub fn programName(known: *const Config) []const u8 {
         return known.program[0..known.program_length];

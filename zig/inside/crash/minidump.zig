@@ -7,6 +7,7 @@
 const std = @import("std");
 const crash_frame = @import("../../frame.zig").crash;
 const sys = @import("../../sys.zig");
+const config = @import("config.zig");
 const snapshot_module = @import("snapshot.zig");
 const Snapshot = snapshot_module.Snapshot;
 const assert = std.debug.assert;
@@ -59,7 +60,7 @@ const SystemInfo = extern struct {
     architecture: u16,
     level: u16 = 0,
     revision: u16 = 0,
-    processors: u8 = 1,
+    processors: u8 = 0,
     product: u8 = 0,
     major: u32 = 0,
     minor: u32 = 0,
@@ -254,12 +255,43 @@ fn contextOf(snapshot: *const Snapshot) crash_frame.Context {
 }
 
 fn system(builder: *Builder) void {
-    const text = builder.appendText("Linux") orelse return;
+    const known = &config.config;
+    const text = builder.appendText(known.systemName()) orelse return;
+    const version = versionOf(known.systemName());
     const info: SystemInfo = .{
         .architecture = crash_frame.minidump_architecture,
+        .level = known.processor_level,
+        .revision = known.processor_revision,
+        .processors = @intCast(@min(known.processors, std.math.maxInt(u8))),
+        .major = version[0],
+        .minor = version[1],
+        .build = version[2],
         .service_pack = text,
+        .cpu = known.processor_words,
     };
     if (builder.append(info)) |at| builder.stream(.system, at);
+}
+
+/// The first three numbers of a release: 6, 18 and 44 of "Linux 6.18.44-arch1-1 ...".
+fn versionOf(name: []const u8) [3]u32 {
+    var version: [3]u32 = @splat(0);
+    var at = (std.mem.indexOfScalar(u8, name, ' ') orelse return version) + 1;
+    for (&version) |*number| {
+        while (at < name.len and std.ascii.isDigit(name[at])) : (at += 1) {
+            number.* = number.* *| 10 +| (name[at] - '0');
+        }
+        if (at >= name.len or name[at] != '.') break;
+        at += 1;
+    }
+    return version;
+}
+
+test "versionOf reads up to three numbers" {
+    const expectEqual = std.testing.expectEqual;
+    try expectEqual([3]u32{ 6, 18, 44 }, versionOf("Linux 6.18.44-arch1-1 #1 SMP x86_64"));
+    try expectEqual([3]u32{ 6, 0, 0 }, versionOf("Linux 6-rc1 #1"));
+    try expectEqual([3]u32{ 5, 10, 0 }, versionOf("Linux 5.10+ #1"));
+    try expectEqual([3]u32{ 0, 0, 0 }, versionOf("Linux"));
 }
 
 /// What readers take for the code of a dump that no exception caused.
