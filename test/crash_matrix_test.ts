@@ -96,6 +96,22 @@ for (const where of places) {
   }
 }
 
+test("a stack overflow without an alternate stack ends the process as it always did", () => {
+  const directory = freshDirectory();
+  const options = { directory };
+  const result = crashChild({
+    library: crashLibrary,
+    function: "cf_overflow",
+    where: "thread",
+    options,
+  });
+  const { status, signal } = result;
+  assert.deepEqual({ status, signal }, plainEnd("cf_overflow"), JSON.stringify(result));
+  assert.deepEqual([signal, result.stdout], ["SIGSEGV", "about to die\n"]);
+  // The kernel finds no stack for a handler: nobody is asked, and there is nothing to report with.
+  assert.deepEqual([readdirSync(directory), result.stderr], [[], ""]);
+});
+
 const numbers = {
   SIGSEGV: 11,
   SIGBUS: 7,

@@ -1,8 +1,9 @@
 /** What tools of others make of a dump: the same reason, address, frames and lines. */
 import { strict as assert } from "node:assert";
 import { existsSync, readFileSync } from "node:fs";
-import { availableParallelism, machine, release, version } from "node:os";
+import { availableParallelism } from "node:os";
 import { before, describe, test } from "node:test";
+import { output } from "./compile_support.ts";
 import {
   crashChild,
   crashLibrary,
@@ -38,8 +39,9 @@ describe("a minidump of the handler's", () => {
 
   test("tells minidump-stackwalk of the kernel and the processor", needsStackwalk, () => {
     const { system_info: system } = stackwalk(reportFiles(directory).dmp!);
-    const [number] = /^\d+\.\d+\.\d+/.exec(release())!;
-    assert.equal(system.os_ver, `${number} Linux ${release()} ${version()} ${machine()}`);
+    const name = output("uname", ["-srvm"]).trim();
+    const [number] = /\d+\.\d+\.\d+/.exec(name)!;
+    assert.equal(system.os_ver, `${number} ${name}`);
     assert.equal(system.cpu_count, availableParallelism());
     const fields = new Map(
       readFileSync("/proc/cpuinfo", "utf8").split("\n").slice(0, 10)
