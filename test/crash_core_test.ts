@@ -32,14 +32,16 @@ const faults = {
 function gdb(folder: string, ...commands: readonly string[]): string {
   const [core] = readdirSync(folder).filter((name) => name.startsWith("core"));
   assert.ok(core !== undefined, `no core among ${readdirSync(folder)}`);
-  const asked = commands.flatMap((command) => ["-ex", command]);
+  const asked = [
+    // As commands, since one of the runtimes changes arguments behind its own path.
+    `file ${process.execPath}`,
+    `core-file ${join(folder, core)}`,
+    `sharedlibrary ${crashLibrary}`,
+    ...commands,
+  ].flatMap((command) => ["-ex", command]);
   // Without what a runtime's symbols would cost.
   const limits = ["-iex", "set auto-solib-add off", "-iex", "set debuginfod enabled off"];
-  const load = ["-ex", `sharedlibrary ${crashLibrary}`];
-  return output("gdb", [
-    ...["-batch", "-nx", ...limits, process.execPath, join(folder, core)],
-    ...[...load, ...asked],
-  ]);
+  return output("gdb", ["-batch", "-nx", ...limits, ...asked]);
 }
 
 for (const [name, [signal, symbol, address]] of Object.entries(faults)) {

@@ -5,10 +5,11 @@
  */
 import { strict as assert } from "node:assert";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { CrashJob } from "./children/crash.ts";
 import { compile, compileProgram } from "./compile_support.ts";
@@ -36,9 +37,17 @@ export function faultLine(name: string): number {
   return line + 1;
 }
 
-/** An empty directory. */
+const directories: string[] = [];
+
+after(() => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
+/** An empty directory, which is removed when the file's tests are over. */
 export function freshDirectory(): string {
-  return mkdtempSync(join(tmpdir(), "faultline-crash-"));
+  const directory = mkdtempSync(join(tmpdir(), "faultline-crash-"));
+  directories.push(directory);
+  return directory;
 }
 
 /** What runs a child: the program, then its arguments. */
