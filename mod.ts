@@ -22,9 +22,16 @@ export { callable } from "./lib/callable.ts";
 export { type Callback, callback } from "./lib/callback.ts";
 export { catchException, catchException as catch, type Result } from "./lib/catch_exception.ts";
 export type { CrashReport } from "./lib/crash_report.ts";
+export {
+  type CrashReporterOptions,
+  type CrashReportFormat,
+  installCrashReporter,
+} from "./lib/crash_reporter.ts";
 export { dlopen, type ForeignLibrary } from "./lib/dlopen.ts";
 export type { ExceptionInfo, FaultingInstruction, Registers } from "./lib/exception_info.ts";
 export type { StackFrame } from "./lib/stack_frame.ts";
+export { dumpLater } from "./lib/dump_later.ts";
+export { dumpThreads, type ThreadDump } from "./lib/dump_threads.ts";
 export { FaultlineError } from "./lib/faultline_error.ts";
 export type {
   BunForeignFunction,

@@ -59,6 +59,15 @@ function framesAt({ address, trust }: RawFrame, code: CodeAt | null): StackFrame
   }));
 }
 
+/** Frames of addresses that were read elsewhere, with names, files and lines. */
+export function namedFrames(raw: readonly RawFrame[]): readonly StackFrame[] {
+  refreshModules();
+  const frames = raw.flatMap((frame) =>
+    framesAt(frame, codeAt(frame.exact ? frame.address : frame.address - 1n))
+  );
+  return Object.freeze(frames.map((frame) => Object.freeze(frame)));
+}
+
 /** Frames that were worked out already, by the exception's bytes. */
 const known = new WeakMap<ExceptionBytes, { named?: StackFrame[]; bare?: StackFrame[] }>();
 

@@ -16,6 +16,7 @@ export interface Builtins {
   readonly "node:process": typeof import("node:process");
   readonly "node:url": typeof import("node:url");
   readonly "node:util": typeof import("node:util");
+  readonly "node:worker_threads": typeof import("node:worker_threads");
   readonly "node:zlib": typeof import("node:zlib");
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import { callBlockLayout, nativeStatus, pending, threadRecordLayout } from "./abi.ts";
+import { blockName, breadcrumbOf, leaveCrumb } from "./breadcrumbs.ts";
 import {
   closedError,
   converter,
@@ -68,6 +69,7 @@ function writeArgument(
 
 function fill(
   target: BlockTarget,
+  name: number,
   codecs: readonly ParameterCodec[],
   values: readonly unknown[],
   ready: Native,
@@ -86,6 +88,7 @@ function fill(
     } else stack.push([codec, value]);
   });
   view.setBigUint64(layout.target.offset, target.address, true);
+  view.setUint32(layout.name.offset, name, true);
   view.setUint32(layout.caught.offset, target.caught, true);
   view.setUint32(layout.raised.offset, target.raised, true);
   view.setUint32(layout.slot_state.offset, target.propagate ? propagateBit : 0, true);
@@ -141,12 +144,13 @@ function prepare(
   { ready, pointers }: BlockCall,
 ): (values: readonly unknown[]) => Block {
   if (signature.result.finish === "string") prepareReads(ready);
+  const name = blockName(ready, signature.library, signature.symbol);
   const converters = signature.parameters.map((_, index) => converter(signature, pointers, index));
   return (values) => {
     const count = keptCount();
     try {
       const converted = converters.map((convert, index) => convert(values[index]));
-      const block = fill(target, signature.parameters, converted, ready);
+      const block = fill(target, name, signature.parameters, converted, ready);
       block.kept.push(...keptSince(count));
       return block;
     } finally {
@@ -168,11 +172,13 @@ export function blockFunction(
   const take = makeTake(signature, ready, caught);
   const { record, functions } = ready;
   const names = Object.freeze({ library: signature.library, symbol: signature.symbol });
+  const breadcrumb = breadcrumbOf(ready, signature.library, signature.symbol);
   let refused: Refusal | null = null;
   let running = 0;
   const call = (...values: unknown[]): unknown => {
     if (refused !== null) throw refused(signature);
     const block = makeBlock(values);
+    if (breadcrumb !== null) leaveCrumb(breadcrumb);
     keep(block);
     running++;
     blockBegins(names);
@@ -236,6 +242,7 @@ export function nonblockingFunction(
 ): GuardedFunction {
   const context = { ready, pointers, caught };
   const makeBlock = prepare(signature, target, context);
+  const breadcrumb = breadcrumbOf(ready, signature.library, signature.symbol);
   let refused: Refusal | null = null;
   let running = 0;
   const call = async (...values: unknown[]): Promise<unknown> => {
@@ -249,6 +256,7 @@ export function nonblockingFunction(
       );
     }
     const block = makeBlock(values);
+    if (breadcrumb !== null) leaveCrumb(breadcrumb);
     outstanding.add(block);
     running++;
     try {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { FaultlineError } from "./faultline_error.ts";
 import { machine } from "./machine.ts";
 import { platformName } from "./native.ts";
 import { platforms } from "./platforms.ts";
@@ -16,7 +17,8 @@ export interface Capability {
 
 /**
  * The names of all abilities. `integerDivision` is that an integer division by zero is an
- * exception: on arm64 it gives 0.
+ * exception: on arm64 it gives 0. `crashReporter` is `installCrashReporter`, `dumpThreads` and
+ * `dumpLater`.
  */
 export type CapabilityName =
   | "catch"
@@ -30,7 +32,8 @@ export type CapabilityName =
   | "isolation"
   | "minidump"
   | "symbols"
-  | "integerDivision";
+  | "integerDivision"
+  | "crashReporter";
 
 const built: ReadonlySet<CapabilityName> = new Set([
   "catch",
@@ -40,6 +43,7 @@ const built: ReadonlySet<CapabilityName> = new Set([
   "minidump",
   "symbols",
   "integerDivision",
+  "crashReporter",
 ]);
 const names: readonly CapabilityName[] = [
   "catch",
@@ -54,6 +58,7 @@ const names: readonly CapabilityName[] = [
   "minidump",
   "symbols",
   "integerDivision",
+  "crashReporter",
 ];
 
 function capability(name: CapabilityName): Capability {
@@ -68,6 +73,12 @@ function capability(name: CapabilityName): Capability {
     return {
       available: false,
       reason: "an integer division by zero gives 0 on arm64, and no trap",
+    };
+  }
+  if (name === "crashReporter" && !machine.hasCrashReporter) {
+    return {
+      available: false,
+      reason: `the crash reporter is not ported to ${machine.architecture} yet`,
     };
   }
   return { available: true, reason: null };
@@ -90,3 +101,14 @@ export const capabilities: Readonly<Record<CapabilityName, Capability>> = Object
     Capability
   >,
 );
+
+/**
+ * Throws unless an ability is there.
+ *
+ * @param what What was asked for, as an error begins.
+ * @throws {FaultlineError} With code NOT_SUPPORTED and the reason.
+ */
+export function requireCapability(name: CapabilityName, what: string): void {
+  const { available, reason } = capabilities[name];
+  if (!available) throw new FaultlineError("NOT_SUPPORTED", `${what} as ${reason}`);
+}

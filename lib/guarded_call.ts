@@ -10,6 +10,7 @@
  * @module
  */
 import { pending, threadRecordLayout } from "./abi.ts";
+import { type Breadcrumb, breadcrumbOf, leaveCrumb } from "./breadcrumbs.ts";
 import { describeValue } from "./describe_value.ts";
 import { FaultlineError } from "./faultline_error.ts";
 import type { ExceptionBytes } from "./exception_info.ts";
@@ -59,6 +60,7 @@ interface Parts extends ResultConversions {
   readonly letGo: (count: number) => void;
   readonly closed: CFunction;
   readonly refusal: (error: (signature: GuardedSignature) => Error) => CFunction;
+  readonly breadcrumb: Breadcrumb | null;
 }
 
 /** Converts one argument; a refusal names the call, the position, the type and the value. */
@@ -117,6 +119,7 @@ function makeParts(
     exact: () => exactResult(record, result.slot?.view === "i64"),
     keptCount,
     letGo,
+    breadcrumb: breadcrumbOf(native, library, symbol),
     closed: () => {
       throw closedError(signature);
     },
@@ -178,7 +181,11 @@ function resultSource(codec: ResultCodec, returned: boolean): string {
 }
 
 /** The source of a wrapper. Everything in it comes from the tables of types, nothing from names. */
-function wrapperSource(signature: GuardedSignature, returned: boolean): string {
+function wrapperSource(
+  signature: GuardedSignature,
+  returned: boolean,
+  leavesCrumbs: boolean,
+): string {
   const { parameters, result } = signature;
   const names = parameters.map((_, index) => `a${index}`);
   const tests = parameters.flatMap(({ test }, index) => test === null ? [] : [test(names[index]!)]);
@@ -196,10 +203,12 @@ const { take, reject, closed, refusal, pointerFrom, HardwareException } = parts;
 const { readString, exact, keptCount, letGo } = parts;
 const record = { ${[...views].map((view) => `${view}: parts.record.${view}`).join(", ")} };
 const pending = parts.record.u32;
+${leavesCrumbs ? "const { ring, crumb } = parts.breadcrumb;" : ""}
 ${parameters.map((_, index) => `const convert${index} = parts.convert[${index}];`).join("\n")}
 return {
   call: function (${names}) {
     ${check}
+    ${leavesCrumbs ? "ring[ring[16] = (ring[16] + 1) & 15] = crumb;" : ""}
     ${keeps ? "const count = keptCount(); try {" : ""}
     ${declare}target(${values.join(", ")});
     if (pending[${pendingIndex}] !== 0) throw new HardwareException(take());
@@ -225,6 +234,7 @@ function plainWrapper(
     call: (...values) => {
       const count = keptCount();
       try {
+        if (parts.breadcrumb !== null) leaveCrumb(parts.breadcrumb);
         const result = target(...convert.map((one, index) => one(values[index])));
         if (record.u32[pendingIndex] !== 0) throw new HardwareException(parts.take());
         if (codec.slot === null) return undefined;
@@ -283,7 +293,7 @@ export function guardedFunction(
 ): GuardedFunction {
   const parts = makeParts(signature, target, native, pointers, caught);
   const returned = !native.runtime.voidResults;
-  const text = wrapperSource(signature, returned);
+  const text = wrapperSource(signature, returned, parts.breadcrumb !== null);
   const { serial, giveBack } = takeSerial(text);
   let wrapper: Omit<GuardedFunction, "gone">;
   try {

@@ -6,6 +6,7 @@
  */
 import { nativeStatus } from "./abi.ts";
 import { blockFunction, type BlockTarget, nonblockingFunction } from "./call_block.ts";
+import { nameCallsOf } from "./breadcrumbs.ts";
 import type { ParsedDefinition } from "./definition.ts";
 import { details } from "./exception_details.ts";
 import { type ExceptionBytes, hasSuspects } from "./exception_info.ts";
@@ -181,6 +182,7 @@ class FunctionSet implements GuardedFunctions {
     this.#wrappers.push(wrapper);
     if (slot === null) return;
     nameSlot(slot, Object.freeze({ library, symbol }));
+    nameCallsOf(this.#native, slot, library, symbol);
     const token = {};
     collected.register(wrapper.call, { slot, gone: wrapper.gone }, token);
     this.#tokens.push(token);

@@ -123,10 +123,10 @@ export function platformName(): string {
 export function openSymbolsLibrary(
   signatures: Readonly<Record<string, CSignature>>,
   check: (functions: NativeFunctions) => string | null,
-): NativeFunctions {
+): { readonly path: string; readonly functions: NativeFunctions } {
   const beside = opened?.path ?? null;
   const request = { name: "faultline_symbols.so", signatures, beside, check } as const;
-  return openLibraryFile(runtime(), request).functions;
+  return openLibraryFile(runtime(), request);
 }
 
 /** The runtime that this program runs in. */

@@ -28,6 +28,9 @@ function isInFile(frame: StackFrame): frame is StackFrame & { module: string } {
  * debug information is.
  */
 export function signatureOf(type: string, frames: readonly StackFrame[]): string {
-  const shown = frames.filter((frame) => !frame.inlined).filter(isInFile).slice(0, framesMax);
+  const known = frames.filter((frame) => !frame.inlined).filter(isInFile);
+  // What a search of the stack finds differs from run to run.
+  const end = known.findIndex(({ trust }, index) => index > 0 && trust === "scan");
+  const shown = known.slice(0, end < 0 ? framesMax : Math.min(end, framesMax));
   return [type, ...shown.map(frameText)].join(" ");
 }

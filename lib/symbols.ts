@@ -54,6 +54,7 @@ const signatures: Readonly<Record<string, CSignature>> = {
 };
 
 interface Library {
+  readonly path: string;
   readonly functions: NativeFunctions;
   readonly answer: Uint8Array;
   readonly view: DataView;
@@ -63,12 +64,12 @@ let opened: Library | undefined;
 let problem: string | null = null;
 
 function open(): Library {
-  const functions = openSymbolsLibrary(signatures, ({ fl_sym_version }) => {
+  const { path, functions } = openSymbolsLibrary(signatures, ({ fl_sym_version }) => {
     const found = fl_sym_version!() as number;
     return found === version ? null : `its version is ${found}, and these files expect ${version}`;
   });
   const answer = new Uint8Array(answerMax);
-  return { functions, answer, view: new DataView(answer.buffer) };
+  return { path, functions, answer, view: new DataView(answer.buffer) };
 }
 
 /** The library; null when it cannot be used, which `symbolsProblem` explains. */
@@ -88,6 +89,11 @@ function library(): Library | null {
 export function symbolsProblem(): string | null {
   library();
   return problem;
+}
+
+/** Where the symbols library was opened; null when it cannot be used. */
+export function symbolsPath(): string | null {
+  return library()?.path ?? null;
 }
 
 /** Notes which files are mapped where, for the look-ups that follow. */

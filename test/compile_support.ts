@@ -79,6 +79,15 @@ export function compile(name: string, source: string, flags: readonly string[]):
   return path;
 }
 
+/** Compiles `source` of this folder to a program; gives its path. */
+export function compileProgram(name: string, source: string): string {
+  const path = compiledFile(name);
+  const own = ["-target", "x86_64-linux-gnu.2.17", "-fno-sanitize=undefined", "-Wno-everything"];
+  const inputs = ["-g", "-O1", "-o", path, join(root, "test", source), "-ldl"];
+  output(join(root, ".venv", "bin", "python"), ["-m", "ziglang", "cc", ...own, ...inputs]);
+  return path;
+}
+
 function zigFolders(): Record<string, string> {
   return {
     ZIG_GLOBAL_CACHE_DIR: process.env.ZIG_GLOBAL_CACHE_DIR ?? join(root, ".build", "zig_global"),

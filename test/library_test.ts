@@ -14,7 +14,7 @@ import { type Elf, readElf, segmentType } from "./elf.ts";
 const libraries = [
   {
     name: "faultline.so",
-    kibibytesMax: 192,
+    kibibytesMax: 288,
     undefinedNames: new Set(["dlopen", "dlsym", "dlerror"]),
     hasThreadLocals: true,
   },

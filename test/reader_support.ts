@@ -63,6 +63,11 @@ export function parseMinidump(path: string): ParsedMinidump {
   return JSON.parse(output(python, [script("read_minidump.py"), path])) as ParsedMinidump;
 }
 
+/** What a program in Python prints; it must succeed. */
+export function runPython(code: string, ...args: readonly string[]): string {
+  return output(python, ["-c", code, ...args]);
+}
+
 /** A frame as minidump-stackwalk tells it. */
 export interface WalkedFrame {
   readonly module: string | null;
@@ -78,13 +83,25 @@ export interface Walked {
     readonly address: string | null;
     readonly crashing_thread: number | null;
     readonly instruction: string | null;
+    readonly memory_accesses?: readonly { readonly access_type?: string }[] | null;
   };
+  readonly threads: readonly {
+    readonly thread_id: number;
+    readonly thread_name: string | null;
+    readonly frames: readonly WalkedFrame[];
+  }[];
   readonly crashing_thread: {
     readonly frames: readonly (WalkedFrame & { registers?: Record<string, string> })[];
     readonly thread_id: number;
   };
   readonly modules: readonly { filename: string; base_addr: string; debug_id: string }[];
-  readonly system_info: { readonly os: string; readonly cpu_arch: string };
+  readonly system_info: {
+    readonly os: string;
+    readonly os_ver: string | null;
+    readonly cpu_arch: string;
+    readonly cpu_count: number;
+    readonly cpu_info: string | null;
+  };
   readonly pid: number | null;
 }
 

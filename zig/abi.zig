@@ -1,8 +1,10 @@
 //! The C ABI between the native library and TypeScript. Every struct that crosses the boundary is
-//! declared here and nowhere else; `lib/abi.ts` is generated from this file, from the signal frame
-//! and from the exported functions (`zig build abi`). Offsets and enum values are only appended.
+//! declared here, or in abi_crash.zig and named here. `lib/abi.ts` is generated from this file, the
+//! signal frames and the exported functions (`zig build abi`). Offsets and enum values are only
+//! appended.
 
 const std = @import("std");
+const crash = @import("abi_crash.zig");
 const frame = @import("frame.zig");
 const assert = std.debug.assert;
 
@@ -295,7 +297,8 @@ pub const CallBlock = extern struct {
     /// What became of the call; `record` says the rest when that is `ok`. On a thread that has a
     /// record of its own that one is used, so that calls from callbacks find theirs.
     status: Status,
-    _reserved: u32,
+    /// What crash reports call it: a number from `fl_name_add` and one more; 0 for nothing.
+    name: u32,
 
     comptime {
         assert(@offsetOf(CallBlock, "entry") == 64);
@@ -425,6 +428,13 @@ pub const WrittenRange = extern struct {
     }
 };
 
+pub const CrashFormat = crash.CrashFormat;
+pub const CrashRequest = crash.CrashRequest;
+pub const ThreadDump = crash.ThreadDump;
+pub const dump_frames_max = crash.dump_frames_max;
+pub const WatchFlag = crash.WatchFlag;
+pub const Sabotage = crash.Sabotage;
+
 /// The structs and enums that TypeScript gets, by the name it gets them under; `Exception` besides,
 /// as every architecture has it.
 pub const structs = .{
@@ -438,6 +448,8 @@ pub const structs = .{
     .{ "openedMemoryLayout", OpenedMemory },
     .{ "lostRangeLayout", LostRange },
     .{ "writtenRangeLayout", WrittenRange },
+    .{ "crashRequestLayout", CrashRequest },
+    .{ "threadDumpLayout", ThreadDump },
 };
 pub const enums = .{
     .{ "access", Access },
@@ -452,4 +464,7 @@ pub const enums = .{
     .{ "statePart", StatePart },
     .{ "pageState", PageState },
     .{ "tracking", Tracking },
+    .{ "crashFormat", CrashFormat },
+    .{ "sabotage", Sabotage },
+    .{ "watchFlag", WatchFlag },
 };

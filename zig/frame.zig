@@ -12,3 +12,13 @@ pub const machine = switch (builtin.cpu.arch) {
     else => @compileError("no signal frame for this architecture yet"),
 };
 pub const Frame = machine.Frame;
+
+/// What only crash reports need; null where they are not ported to yet. A port is a file here, and
+/// one with the same names as trampoline/x86_64_stage.zig.
+pub const crash_or_null: ?type = switch (builtin.cpu.arch) {
+    .x86_64 => @import("frame/linux_x86_64_crash.zig"),
+    else => null,
+};
+pub const crash = crash_or_null orelse
+    @compileError("no crash reports for this architecture yet: ask has_crash_reports first");
+pub const has_crash_reports = crash_or_null != null;

@@ -5,7 +5,7 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const frames = @import("frame.zig");
-const root = @import("root.zig");
+const roots = .{ @import("root.zig"), @import("root_hooks.zig"), @import("root_crash.zig") };
 const trampoline = @import("trampoline.zig").machine;
 
 fn line(comptime format: []const u8, comptime arguments: anytype) []const u8 {
@@ -111,20 +111,27 @@ const registers = source: {
 
 /// The signatures are read from the exported functions themselves.
 const symbols = source: {
-    @setEvalBranchQuota(100_000);
+    @setEvalBranchQuota(300_000);
     var text: []const u8 = "/** Signatures of the exported functions. */\n" ++
         "export const symbols = {\n";
-    for (@typeInfo(root).@"struct".decl_names) |name| {
-        if (!std.mem.startsWith(u8, name, "fl_")) continue;
-        const function = @typeInfo(@TypeOf(@field(root, name))).@"fn";
-        text = text ++ "  " ++ name ++ ": { parameters: [";
-        for (function.param_types, 0..) |Parameter, index| {
-            text = text ++ (if (index == 0) "" else ", ") ++ "\"" ++ cType(Parameter.?) ++ "\"";
+    for (roots) |root| {
+        for (@typeInfo(root).@"struct".decl_names) |name| {
+            if (!std.mem.startsWith(u8, name, "fl_")) continue;
+            const Function = @TypeOf(@field(root, name));
+            text = text ++ "  " ++ name ++ ": " ++ signature(Function) ++ ",\n";
         }
-        text = text ++ "], result: \"" ++ cType(function.return_type.?) ++ "\" },\n";
     }
     break :source text ++ "} as const;\n\n";
 };
+
+fn signature(comptime Function: type) []const u8 {
+    const function = @typeInfo(Function).@"fn";
+    var text: []const u8 = "{ parameters: [";
+    for (function.param_types, 0..) |Parameter, index| {
+        text = text ++ (if (index == 0) "" else ", ") ++ "\"" ++ cType(Parameter.?) ++ "\"";
+    }
+    return text ++ "], result: \"" ++ cType(function.return_type.?) ++ "\" }";
+}
 
 fn cType(comptime T: type) []const u8 {
     return switch (T) {

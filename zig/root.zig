@@ -1,4 +1,5 @@
-//! Exported C symbols. Argument checks live here; logic lives in the modules.
+//! Exported C symbols. Argument checks live here; logic lives in the modules. Crash reports have
+//! theirs in root_crash.zig, hooks in root_hooks.zig.
 
 const std = @import("std");
 const abi = @import("abi.zig");
@@ -14,7 +15,6 @@ const calls = @import("outside/calls.zig");
 const hooks = @import("outside/hooks.zig");
 const install = @import("outside/install.zig");
 const libraries = @import("outside/libraries.zig");
-const live = @import("outside/live.zig");
 const machine_facts = @import("outside/machine_facts.zig");
 const mappings = @import("outside/mappings.zig");
 const memory = @import("outside/memory.zig");
@@ -416,69 +416,15 @@ pub export fn fl_machine_facts(into: *abi.MachineFacts, byte_length: u32) i32 {
     return number(.ok);
 }
 
-/// Adds a hook in front of all others: its index, or a negative status. `id` gets what tells it
-/// from others that had the same index.
-pub export fn fl_hook_add(request: *const abi.HookRequest, byte_length: u32, id: *u64) i32 {
-    if (byte_length < @sizeOf(abi.HookRequest)) return number(.invalid_argument);
-    if (@intFromPtr(request) % 8 != 0 or @intFromPtr(id) % 8 != 0) return number(.invalid_argument);
-    if (std.enums.fromInt(abi.HookKind, @backingInt(request.kind)) == null) {
-        return number(.invalid_argument);
-    }
-    if (request.signals == 0 or request.signals & ~signals.mask_all != 0) {
-        return number(.invalid_argument);
-    }
-    if (request.range_length != 0 and
-        request.range_start +% (request.range_length - 1) < request.range_start)
-    {
-        return number(.invalid_argument);
-    }
-    return hooks.add(request, id);
-}
-
-/// Takes a hook away: 1, or 0 when it was gone. `hits` gets how often it was asked.
-pub export fn fl_hook_remove(index: u32, id: u64, hits: *u64) i32 {
-    return hooks.remove(index, id, hits);
-}
-
-/// Finds out whether JavaScript can run with `byte_length` more on the stack, and not more than
-/// `stack_max` in all. `function` is what runs hooks; it is called for the hook `u32_max`, which
-/// has to answer "handled".
-pub export fn fl_hook_probe(function: u64, byte_length: u32, stack_max: u32) void {
-    if (function != 0) hooks.probeStack(function, byte_length, stack_max);
-}
-
-/// How often a hook was asked.
-pub export fn fl_hook_hits(index: u32, id: u64) u64 {
-    return hooks.hits(index, id);
-}
-
-/// Copies a part (abi.StatePart) of the state of the thread that the running hook interrupted: how
-/// many bytes the part has. `place` is what the hook was called with.
-pub export fn fl_state_read(place: f64, part: u32, into: *anyopaque, byte_length: u32) i32 {
-    const known = std.enums.fromInt(abi.StatePart, part) orelse return number(.invalid_argument);
-    const bytes: [*]u8 = @ptrCast(into);
-    return live.read(@intFromFloat(place), known, bytes[0..byte_length]);
-}
-
-/// Sets the general registers whose bits are set in `mask`, by their order in the machine context.
-/// `words` has room for all.
-pub export fn fl_state_set_registers(place: f64, mask: u64, words: *const anyopaque) i32 {
-    if (@intFromPtr(words) % 8 != 0) return number(.invalid_argument);
-    const values: [*]const u64 = @ptrCast(@alignCast(words));
-    return number(live.setRegisters(@intFromFloat(place), mask, values[0..live.register_count]));
-}
-
-/// Makes the thread continue with another state.
-pub export fn fl_state_write(place: f64, part: u32, from: *const anyopaque, byte_length: u32) i32 {
-    const known = std.enums.fromInt(abi.StatePart, part) orelse return number(.invalid_argument);
-    const bytes: [*]const u8 = @ptrCast(from);
-    return number(live.write(@intFromFloat(place), known, bytes[0..byte_length]));
-}
-
 /// Makes the exception that `kind` (abi.SelfTest) names. Called through a thunk like any function.
 pub export fn fl_self_test(kind: u32) i32 {
     const known = std.enums.fromInt(abi.SelfTest, kind) orelse return number(.invalid_argument);
     return number(self_test.run(known));
+}
+
+comptime {
+    _ = @import("root_crash.zig");
+    _ = @import("root_hooks.zig");
 }
 
 test {
@@ -487,7 +433,7 @@ test {
     _ = @import("guarded_call_test.zig");
     _ = @import("outside/engine_code.zig");
     _ = @import("outside/exports.zig");
-    _ = @import("outside/maps.zig");
+    _ = @import("inside/maps.zig");
     _ = @import("inside/suspects.zig");
     _ = mappings;
     _ = memory;

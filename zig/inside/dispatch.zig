@@ -12,7 +12,7 @@ const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const frame_machine = @import("../frame.zig").machine;
 const Frame = frame_machine.Frame;
-const chain = @import("chain.zig");
+const ending = @import("crash/ending.zig");
 const hooks = @import("hooks.zig");
 const record = @import("record.zig");
 const signals = @import("signals.zig");
@@ -198,7 +198,7 @@ fn finish(dispatch: *Dispatch, answer: hooks.Answer) void {
         .handled => hooks.countRepeat(thread),
         .mended => thread.progress = .{},
         .thrown => unwind(dispatch, known),
-        .die => chain.die(dispatch.signal, &dispatch.info),
+        .die => ending.die(dispatch.signal, &dispatch.info, &dispatch.context, thread),
         .nobody => if (dispatch.recoverable) unwind(dispatch, known) else pass(dispatch),
         .javascript => unreachable,
     }
@@ -228,7 +228,7 @@ fn pass(dispatch: *Dispatch) void {
     const thread = dispatch.thread;
     const frame = &dispatch.context;
     if (!dispatch.synchronous or signals.passed(dispatch.signal)) {
-        return chain.run(dispatch.signal, &dispatch.info, frame, thread, .kernel);
+        return ending.pass(dispatch.signal, &dispatch.info, frame, thread, .kernel);
     }
     thread.passing = .{
         .signal = dispatch.signal,

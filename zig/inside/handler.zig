@@ -10,16 +10,14 @@ const frame_machine = @import("../frame.zig").machine;
 const Frame = frame_machine.Frame;
 const chain = @import("chain.zig");
 const dispatch = @import("dispatch.zig");
+const ending = @import("crash/ending.zig");
 const hooks = @import("hooks.zig");
 const record = @import("record.zig");
+const runtime_code = @import("runtime_code.zig");
+const session = @import("crash/session.zig");
 const signals = @import("signals.zig");
 const strangers = @import("strangers.zig");
 const threads = @import("threads.zig");
-
-/// The runtime's own machine code, noted at attach. A fault in there is the runtime's, even when a
-/// guarded call is open below it: unwinding would skip its frames.
-pub const CodeRange = struct { start: u64, end: u64 };
-pub var runtime_code: [8]CodeRange = @splat(.{ .start = 0, .end = 0 });
 
 /// Whether a recovery leaves the handler directly. It is cheaper than rt_sigreturn, which alone
 /// puts back PKRU where that is in use.
@@ -39,13 +37,15 @@ fn handleSignal(
     if (synchronous) {
         if (trampoline.fixup(frame.instructionPointer())) |end| return frame.redirect(end);
     }
+    if (session.intercept(signal, info, frame)) return;
+    if (ending.onDemand(signal, info, frame)) return;
     const thread = threads.current() orelse {
         return settle(strangers.decide(signal, info, frame), signal, info, frame, null, entry);
     };
     if (thread.busy and synchronous) {
         // A fault of our own code. Nothing here can be trusted any more, so step aside: the fault
         // comes again and ends as if we were not installed.
-        return chain.restorePrevious(signal);
+        return ending.stepAside(signal, info, frame, thread);
     }
     if (thread.busy) return chain.run(signal, info, frame, thread, entry);
 
@@ -69,9 +69,9 @@ fn settle(
 ) void {
     switch (fate) {
         .settled => {},
-        .pass => chain.run(signal, info, frame, thread, entry),
-        .die => chain.die(signal, info),
-        .step_aside => chain.restorePrevious(signal),
+        .pass => ending.pass(signal, info, frame, thread, entry),
+        .die => ending.die(signal, info, frame, thread),
+        .step_aside => ending.stepAside(signal, info, frame, thread),
     }
 }
 
@@ -167,7 +167,7 @@ fn openCall(thread: *const threads.Thread, frame: *const Frame) ?Call {
     if (guard == 0 or guard & trampoline.ThreadLocal.barrier_bit != 0) return null;
     if (thread.record == 0) return null;
     if (onAlternateStack(thread, frame.stackPointer())) return null;
-    if (inRuntimeCode(frame.instructionPointer())) return null;
+    if (runtime_code.contains(frame.instructionPointer())) return null;
     return runningCall(thread, guard, frame.instructionPointer());
 }
 
@@ -259,14 +259,8 @@ fn onAlternateStack(thread: *const threads.Thread, stack_pointer: u64) bool {
     return stack_pointer -% thread.alternate_base < thread.alternate_length;
 }
 
-fn inRuntimeCode(instruction_pointer: u64) bool {
-    for (&runtime_code) |range| {
-        if (instruction_pointer >= range.start and instruction_pointer < range.end) return true;
-    }
-    return false;
-}
-
 test {
+    _ = @import("crash/reporter.zig");
     _ = hooks;
     _ = signals;
     _ = threads;

@@ -7,6 +7,8 @@ const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const frame = @import("../frame.zig").machine;
 const handler = @import("../inside/handler.zig");
+const names = @import("../inside/crash/names.zig");
+const runtime_code = @import("../inside/runtime_code.zig");
 const threads = @import("../inside/threads.zig");
 const engine_code = @import("engine_code.zig");
 const hooks = @import("hooks.zig");
@@ -115,9 +117,9 @@ fn noteProgram(program: *const host.LoadedObject) void {
 }
 
 fn noteRuntimeCode() void {
-    var ranges: [handler.runtime_code.len]engine_code.Range = undefined;
+    var ranges: [runtime_code.ranges.len]engine_code.Range = undefined;
     const count = engine_code.find(program_address, &ranges);
-    for (ranges[0..count], handler.runtime_code[0..count]) |range, *noted| {
+    for (ranges[0..count], runtime_code.ranges[0..count]) |range, *noted| {
         noted.* = .{ .start = range.start, .end = range.end };
     }
 }
@@ -182,5 +184,6 @@ fn threadEnded(data: ?*anyopaque) callconv(.c) void {
     freeAlternateStack(thread);
     lock.acquire();
     defer lock.release();
+    names.setRing(thread.key, null);
     threads.remove(thread);
 }

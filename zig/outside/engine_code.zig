@@ -8,7 +8,7 @@
 
 const std = @import("std");
 const sys = @import("../sys.zig").machine;
-const maps = @import("maps.zig");
+const maps = @import("../inside/maps.zig");
 
 /// No smaller run of executable mappings counts as an engine's reservation.
 const reservation_min = 64 * 1024 * 1024;

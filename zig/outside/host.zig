@@ -2,7 +2,7 @@
 //! dlerror are undefined symbols of the library, and weak: under any libc, or none, it loads.
 
 const std = @import("std");
-const maps = @import("maps.zig");
+const maps = @import("../inside/maps.zig");
 const sys = @import("../sys.zig").machine;
 
 pub const dlopen = @extern(

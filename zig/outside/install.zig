@@ -5,8 +5,8 @@ const abi = @import("../abi.zig");
 const sys = @import("../sys.zig").machine;
 const trampoline = @import("../trampoline.zig").machine;
 const chain = @import("../inside/chain.zig");
-const handler = @import("../inside/handler.zig");
 const hooks = @import("../inside/hooks.zig");
+const runtime_code = @import("../inside/runtime_code.zig");
 const signals = @import("../inside/signals.zig");
 const threads = @import("../inside/threads.zig");
 const attach = @import("attach.zig");
@@ -109,9 +109,7 @@ fn owner(action: *const sys.Action) abi.Owner {
     if (isOurs(action)) return .faultline;
     if (action.handler == sys.sig_dfl) return .default;
     if (action.handler == sys.sig_ign) return .ignored;
-    for (handler.runtime_code) |range| {
-        if (action.handler >= range.start and action.handler < range.end) return .runtime;
-    }
+    if (runtime_code.contains(action.handler)) return .runtime;
     return .other;
 }
 

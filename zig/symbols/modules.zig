@@ -2,7 +2,7 @@
 //! was read from them stays in memory, so that a later look-up finds it.
 
 const std = @import("std");
-const maps = @import("../outside/maps.zig");
+const maps = @import("../inside/maps.zig");
 const elf = @import("elf.zig");
 const file = @import("file.zig");
 const Details = @import("details.zig").Details;

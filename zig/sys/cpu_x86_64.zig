@@ -36,6 +36,30 @@ pub fn protectionKeyRights() u32 {
         : .{ .edx = true });
 }
 
+/// What a minidump says about the processor: level, revision, and words that differ between
+/// architectures.
+pub const Processor = struct { level: u16, revision: u16, words: [6]u32 };
+
+/// Family; model and stepping; the vendor's name, leaf 1's EAX and EDX, and AMD's leaf 0x8000_0001
+/// EDX, as Breakpad's minidump_format.h (`MDCPUInformation.x86_cpu_info`) has them.
+pub fn identify() Processor {
+    const vendor = cpuid(0, 0);
+    const version = cpuid(1, 0);
+    const extended_max = cpuid(0x8000_0000, 0).eax;
+    const extended = if (extended_max > 0x8000_0000) cpuid(0x8000_0001, 0).edx else 0;
+    const signature = version.eax;
+    const base_family = signature >> 8 & 0xf;
+    const base_model = signature >> 4 & 0xf;
+    const has_extended_model = base_family == 6 or base_family == 15;
+    const family = if (base_family == 15) base_family + (signature >> 20 & 0xff) else base_family;
+    const model = if (has_extended_model) base_model + (signature >> 12 & 0xf0) else base_model;
+    return .{
+        .level = @intCast(family),
+        .revision = @intCast(model << 8 | (signature & 0xf)),
+        .words = .{ vendor.ebx, vendor.edx, vendor.ecx, signature, version.edx, extended },
+    };
+}
+
 const Leaf = struct { eax: u32, ebx: u32, ecx: u32, edx: u32 };
 
 fn cpuid(leaf: u32, subleaf: u32) Leaf {

@@ -417,6 +417,11 @@ fn closed(result: usize) i32 {
     return 0;
 }
 
+/// What the processor calls itself. Only where crash reports are.
+pub fn identifyProcessor() cpu.Processor {
+    return cpu.identify();
+}
+
 /// The kernel's release, cut to fit and with a zero behind it.
 pub fn kernelRelease(into: []u8) void {
     var names: linux.utsname = undefined;

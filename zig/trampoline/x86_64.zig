@@ -20,6 +20,7 @@ const common = @import("common.zig");
 const dispatch = @import("x86_64_dispatch.zig");
 const entry = @import("x86_64_entry.zig");
 const stack = @import("x86_64_stack.zig");
+const stage = @import("x86_64_stage.zig");
 
 pub const Slot = common.Slot;
 pub const ThreadLocal = common.ThreadLocal;
@@ -378,6 +379,8 @@ pub const fixup = common.fixup;
 pub const dispatch_context = dispatch.context_offset;
 pub const callDeeper = dispatch.callDeeper;
 pub const dispatchEntry = dispatch.dispatchEntry;
+pub const runStage = stage.runStage;
+pub const abandonStage = stage.abandonStage;
 
 /// fs:0 on x86-64 holds the thread's own thread pointer, under glibc and musl.
 pub inline fn threadPointer() u64 {
