@@ -89,7 +89,7 @@ export const callBlockLayout = {
   stack_bytes: { offset: 232, byteLength: 4, type: "u32" },
   _padding: { offset: 236, byteLength: 4, type: "u32" },
   status: { offset: 240, byteLength: 4, type: "i32" },
-  _reserved: { offset: 244, byteLength: 4, type: "u32" },
+  name: { offset: 244, byteLength: 4, type: "u32" },
 } as const;
 
 /** Layout of `abi.SignalStatus`, in bytes. */
@@ -188,6 +188,33 @@ export const writtenRangeLayout = {
   categories: { offset: 16, byteLength: 8, type: "u64" },
 } as const;
 
+/** Layout of `abi_crash.CrashRequest`, in bytes. */
+export const crashRequestLayout = {
+  byteLength: 12320,
+  size: { offset: 0, byteLength: 4, type: "u32" },
+  formats: { offset: 4, byteLength: 4, type: "u32" },
+  stderr: { offset: 8, byteLength: 4, type: "u32" },
+  reports_max: { offset: 12, byteLength: 4, type: "u32" },
+  bytes_max: { offset: 16, byteLength: 4, type: "u32" },
+  deadline_ms: { offset: 20, byteLength: 4, type: "u32" },
+  redact: { offset: 24, byteLength: 4, type: "u32" },
+  on_demand: { offset: 28, byteLength: 4, type: "u32" },
+  directory: { offset: 32, byteLength: 4096, type: "bytes" },
+  temporary: { offset: 4128, byteLength: 4096, type: "bytes" },
+  symbols: { offset: 8224, byteLength: 4096, type: "bytes" },
+} as const;
+
+/** Layout of `abi_crash.ThreadDump`, in bytes. */
+export const threadDumpLayout = {
+  byteLength: 544,
+  thread_id: { offset: 0, byteLength: 4, type: "u32" },
+  frame_count: { offset: 4, byteLength: 4, type: "u32" },
+  name_length: { offset: 8, byteLength: 4, type: "u32" },
+  _padding: { offset: 12, byteLength: 4, type: "u32" },
+  name: { offset: 16, byteLength: 16, type: "bytes" },
+  frames: { offset: 32, byteLength: 512, type: "bytes" },
+} as const;
+
 /** Values of `abi.Access`. */
 export const access = {
   unknown: 0,
@@ -217,6 +244,7 @@ export const nativeStatus = {
   not_found: -6,
   not_supported: -7,
   system_call_failed: -8,
+  shadow_stack: -9,
 } as const;
 
 /** Values of `abi.Owner`. */
@@ -275,7 +303,6 @@ export const hooksSkipped = {
   unguarded: 1,
   stack: 2,
   stack_full: 3,
-  shadow_stack: 4,
   depth: 5,
   no_progress: 6,
   other_thread: 7,
@@ -314,6 +341,27 @@ export const tracking = {
   any: 0,
   userfault: 1,
   protection: 2,
+} as const;
+
+/** Values of `abi_crash.CrashFormat`. */
+export const crashFormat = {
+  text: 1,
+  json: 2,
+  minidump: 4,
+} as const;
+
+/** Values of `abi_crash.Sabotage`. */
+export const sabotage = {
+  none: 0,
+  fault: 1,
+  endless: 2,
+  abort: 3,
+} as const;
+
+/** Values of `abi_crash.WatchFlag`. */
+export const watchFlag = {
+  repeat: 1,
+  exit: 2,
 } as const;
 
 /** Bits of an exception's flags. */
@@ -447,6 +495,7 @@ export const symbols = {
   fl_memory_close: { parameters: ["u64", "u32"], result: "i32" },
   fl_suspects: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
   fl_machine_facts: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_self_test: { parameters: ["u32"], result: "i32" },
   fl_hook_add: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
   fl_hook_remove: { parameters: ["u32", "u64", "buffer"], result: "i32" },
   fl_hook_probe: { parameters: ["u64", "u32", "u32"], result: "void" },
@@ -454,14 +503,23 @@ export const symbols = {
   fl_state_read: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
   fl_state_set_registers: { parameters: ["f64", "u64", "buffer"], result: "i32" },
   fl_state_write: { parameters: ["f64", "u32", "buffer", "u32"], result: "i32" },
-  fl_self_test: { parameters: ["u32"], result: "i32" },
+  fl_crash_install: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_crash_uninstall: { parameters: [], result: "i32" },
+  fl_crash_active: { parameters: [], result: "i32" },
+  fl_crumbs: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_crash_sabotage: { parameters: ["u32", "u32"], result: "i32" },
+  fl_threads_dump: { parameters: ["buffer", "u32"], result: "i32" },
+  fl_watch_start: { parameters: ["u32", "u32", "buffer", "buffer"], result: "i32" },
+  fl_watch_stop: { parameters: ["i32"], result: "i32" },
+  fl_name_add: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
+  fl_slot_name: { parameters: ["u32", "u32"], result: "i32" },
 } as const;
 
 /** Thunks are exported as fl_t0, fl_t1 ... */
 export const thunksMax = 1280;
 
 /** Over all of the above. */
-export const abiHash = 0x6f04ee3c4cd2307bn;
+export const abiHash = 0x9cb448ac55919376n;
 
 /** Of the package that all of this belongs to. */
 export const version = "0.1.0";
