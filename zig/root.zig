@@ -153,9 +153,9 @@ pub export fn fl_block_run(handle: u64) void {
     if (handle != 0) _ = blocks.run(@ptrFromInt(handle));
 }
 
-/// Runs an opened block on some other thread, and then rings `doorbell`, a `void ()`.
+/// Runs an opened block on some other thread, and then rings `doorbell`, a `void ()`; none if 0.
 pub export fn fl_block_submit(handle: u64, doorbell: u64) i32 {
-    if (handle == 0 or doorbell == 0) return number(.invalid_argument);
+    if (handle == 0) return number(.invalid_argument);
     return number(pool.submit(@ptrFromInt(handle), doorbell));
 }
 

@@ -59,6 +59,7 @@ const typeNames: Readonly<Record<CType, string>> = {
 
 /** The part of the global object that is used. */
 interface Host {
+  readonly Bun: { readonly isMainThread: boolean };
   readonly process: {
     getBuiltinModule(name: string): unknown;
     readonly versions: { readonly bun: string };
@@ -137,8 +138,11 @@ interface Waiting {
 }
 
 const waiting = new Map<bigint, Waiting>();
+/** Rung when a block has run; 0 where this thread asks instead. */
 let doorbell: bigint | undefined;
 let keepAlive: ReturnType<typeof setInterval> | undefined;
+/** How long a thread that asks waits between two questions. */
+const askMs = { least: 1, most: 50 } as const;
 
 /** Resolves whatever has run. Rings can merge, so every block is looked at. */
 function answer(): void {
@@ -159,16 +163,41 @@ function submit(handle: bigint, one: Waiting): boolean {
   return one.submitted;
 }
 
-/** One doorbell for the life of the thread: closing one that native code may ring is not safe. */
+/**
+ * One doorbell for the life of the thread: closing one that native code may ring is not safe. A
+ * Worker has none, as Bun says nothing before it terminates one, and a ring after that reads what
+ * was freed.
+ */
 function openDoorbell(): bigint {
+  if (!host().Bun.isMainThread) return 0n;
   const { JSCallback } = ffi();
   return BigInt(new JSCallback(answer, { args: [], returns: "void", threadsafe: true }).ptr);
 }
 
+/** Asks what has run, and again later: the longer nothing has, the less often. */
+function ask(sinceMs: number): void {
+  const before = waiting.size;
+  answer();
+  if (waiting.size === 0) return;
+  const nowMs = performance.now();
+  const quietSinceMs = waiting.size < before ? nowMs : sinceMs;
+  const delayMs = Math.min(Math.max((nowMs - quietSinceMs) / 8, askMs.least), askMs.most);
+  keepAlive = setTimeout(ask, delayMs, quietSinceMs);
+}
+
+/** A threadsafe callback does not keep the event loop alive; a pending call has to. */
+function stayAlive(): void {
+  if (doorbell === 0n) {
+    clearTimeout(keepAlive);
+    keepAlive = setTimeout(ask, askMs.least, performance.now());
+  } else if (waiting.size === 0) {
+    keepAlive = setInterval(answer, 1000);
+  }
+}
+
 function runBlock(handle: bigint, native: NativeFunctions): Promise<void> {
   doorbell ??= openDoorbell();
-  // A threadsafe callback does not keep the event loop alive; a pending call has to.
-  if (waiting.size === 0) keepAlive = setInterval(answer, 1000);
+  stayAlive();
   return new Promise((resolve) => {
     const one = { native, resolve, submitted: false };
     waiting.set(handle, one);

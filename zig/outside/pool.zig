@@ -14,8 +14,8 @@ const workers_max = 32;
 
 const Job = struct {
     block: *blocks.Block,
-    /// A function that wakes the JavaScript thread, from any thread.
-    doorbell: *const fn () callconv(.c) void,
+    /// A function that wakes the JavaScript thread, from any thread; null where that thread asks.
+    doorbell: ?*const fn () callconv(.c) void,
 };
 
 var queue: [4096]Job = undefined;
@@ -93,8 +93,9 @@ fn work(_: ?*anyopaque) callconv(.c) ?*anyopaque {
 
 fn finish(job: Job) void {
     const owner = blocks.run(job.block) orelse return;
+    const ring = job.doorbell orelse return;
     lock.acquire();
     defer lock.release();
     // The doorbell dies with its thread, which takes this lock when it ends.
-    if (threads.find(owner) != null) job.doorbell();
+    if (threads.find(owner) != null) ring();
 }
