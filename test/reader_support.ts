@@ -31,6 +31,20 @@ export const needsStackwalk: Needs = {
     : 'minidump-stackwalk is not installed: run "node test/report_tools.mjs"',
 };
 
+const otherWriterPath = join(root, ".build", "tools", "bin", "other_writer");
+
+/** The crate minidump-writer, with minidump-stackwalk. */
+export const needsOtherWriter: Needs = {
+  skip: needsStackwalk.skip || existsSync(otherWriterPath)
+    ? needsStackwalk.skip
+    : 'the crate minidump-writer is not compiled: run "node test/report_tools.mjs"',
+};
+
+/** Writes a dump of a process that waits in a handler, by the crate minidump-writer. */
+export function otherWriter(processId: number, note: string, path: string): void {
+  output(otherWriterPath, [String(processId), note, path]);
+}
+
 /** lldb of the system. */
 export const needsLldb: Needs = {
   skip: spawnSync("lldb", ["--version"]).status === 0 ? false : "lldb is not installed",

@@ -1,5 +1,6 @@
 /**
- * Compiles the readers of minidumps that no package registry has as programs, into `.build/tools`.
+ * Compiles the readers of minidumps that no package registry has as programs, into `.build/tools`,
+ * and another writer of minidumps (test/other_writer) to compare ours with.
  * It takes minutes, needs Rust, and is for platform runs: the tests skip what is missing.
  *
  *     node test/report_tools.mjs
@@ -12,13 +13,15 @@ import { buildFolder, main, root, SetupError } from "./setup.mjs";
 
 const timeoutMs = 3_600_000;
 const folder = join(buildFolder, "tools");
-const stackwalk = { name: "minidump-stackwalk", version: "0.27.0" };
+const programs = {
+  "minidump-stackwalk": ["--version", "0.27.0", "minidump-stackwalk"],
+  other_writer: ["--target-dir", join(folder, "target"), "--path", "test/other_writer"],
+};
 
-await main(async () => {
-  const { name, version } = stackwalk;
-  if (existsSync(join(folder, "bin", name))) return 0;
-  console.log(`Compiling ${name} ${version} (into .build/tools)`);
-  const command = ["cargo", "install", "--locked", "--root", folder, "--version", version, name];
+async function compile(name, what) {
+  if (existsSync(join(folder, "bin", name))) return;
+  console.log(`Compiling ${name} (into .build/tools)`);
+  const command = ["cargo", "install", "--locked", "--root", folder, ...what];
   const result = await run(command, { cwd: root, timeoutMs });
   if (!result.ok) {
     throw new SetupError(
@@ -26,5 +29,9 @@ await main(async () => {
         "check the network, and run it by hand",
     );
   }
+}
+
+await main(async () => {
+  for (const [name, what] of Object.entries(programs)) await compile(name, what);
   return 0;
 });

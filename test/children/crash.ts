@@ -17,6 +17,8 @@ export interface CrashJob {
   readonly removeDirectory?: boolean;
   /** A stage of the report that fails, and how. */
   readonly sabotage?: readonly [number, number];
+  /** A handler that was there before notes here what it got, and waits. */
+  readonly note?: string;
 }
 
 /** On the heap of JavaScript: a report must not hold it. */
@@ -46,6 +48,11 @@ function crash(job: CrashJob): void {
 
 if (isMainThread) {
   const job = JSON.parse(process.argv[2]!) as CrashJob;
+  if (job.note !== undefined) {
+    const waiting = { cf_wait_in_handler: { parameters: ["buffer"], result: "i32" } } as const;
+    const path = new TextEncoder().encode(`${job.note}\0`);
+    rawSymbols(job.library, waiting).cf_wait_in_handler!(path);
+  }
   installCrashReporter(job.options);
   if (job.sabotage !== undefined) native().functions.fl_crash_sabotage!(...job.sabotage);
   console.log("about to die");

@@ -19,6 +19,8 @@ pub const endsInCall = signal_frame.endsInCall;
 pub const calls_push = dwarf.return_column == dwarf.instruction_pointer;
 /// Whether a breakpoint and a refused system call leave the instruction pointer behind them.
 pub const traps_leave_behind = true;
+/// What `Frame.legacyState` gives: the FXSAVE area.
+pub const legacy_size = 512;
 /// The longest instruction.
 pub const instruction_max = 15;
 

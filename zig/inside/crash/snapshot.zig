@@ -38,7 +38,7 @@ pub const sibling_frames_max = 32;
 pub const named_max = walk.frames_max + 32;
 pub const code_before = 128;
 pub const code_length = 256;
-const legacy_size = 512;
+const legacy_size = crash_frame.legacy_size;
 
 /// A frame with what its address is called.
 pub const Named = struct {
