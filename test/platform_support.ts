@@ -61,3 +61,6 @@ export const getppid: number = arm64 ? 173 : 110;
 
 /** Options of a test that filters system calls. */
 export const noFilters: Skip = notEmulated("it filters no system calls");
+
+/** Options of a test that maps more than there is memory for. */
+export const hugeMappings: Skip = notEmulated("it takes memory for each page that is mapped");
