@@ -14,7 +14,6 @@ export const hooksPath: string = fixtureFile("hooks_fixture.so");
 /** Definitions of what most tests need of it. */
 export const hooksSymbols = {
   fh_survive: { parameters: ["address", "address", "u32"] },
-  fh_red_zone: { parameters: ["address"], result: "u64" },
   fh_read_often: { parameters: ["address", "u64"], result: "u64" },
   fh_hold: { parameters: ["address", "buffer"], result: "u64" },
   fh_vector_after: { parameters: ["address", "f64"], result: "f64" },
@@ -37,7 +36,7 @@ export function openHooks(): ForeignLibrary<typeof hooksSymbols> {
   return dlopen(hooksPath, hooksSymbols);
 }
 
-/** The length of a page on x86-64. */
+/** The length of a page on x86-64, and on the kernels of arm64 that the tests have. */
 export const pageLength = 4096;
 
 /** Memory of its own, `count` pages long, with the protection given. */
