@@ -10,6 +10,7 @@ import {
   openHooks,
   pageLength,
   pages,
+  protectOften,
   skip,
 } from "./hooks_support.ts";
 import { lengths, registers } from "./fixture_code.ts";
@@ -214,7 +215,7 @@ test("addHook() may mend each of two thousand calls once, by thunk, address or b
   const byAddress = callable(place, { parameters: ["address"], result: "u64" });
   const actions = [
     () => {
-      protect({ address, byteLength: pageLength }, "r--");
+      protectOften(address, "r--");
       return "handled" as const;
     },
     { action: "protect", protection: "r--" } as const,
@@ -223,7 +224,7 @@ test("addHook() may mend each of two thousand calls once, by thunk, address or b
     using hook = addHook(segv, action);
     for (const call of [symbols.fx_read, byAddress]) {
       for (let round = 0; round < rounds; round++) {
-        protect({ address, byteLength: pageLength }, "---");
+        protectOften(address, "---");
         assert.equal(call(address), 7n);
       }
     }

@@ -6,6 +6,7 @@
 import { strict as assert } from "node:assert";
 import { dlopen, type ForeignLibrary, protect, type Protection } from "../mod.ts";
 import { addHook, type Hook, type HookFilter, type LiveException } from "../mod.ts";
+import { emulated } from "./platform_support.ts";
 import { childDies, type ChildResult, fixtureFile, openFixture, runChild } from "./support.ts";
 
 /** The library that `hooks_fixture.zig` makes. */
@@ -45,6 +46,17 @@ export function pages(count: number, protection: Protection = "---"): bigint {
   if (protection !== "rw-") protect({ address, byteLength: count * pageLength }, protection);
   return address;
 }
+
+/**
+ * Protects one page, many times over. Under an emulator by the system call alone: `protect` reads
+ * the list of mappings, which takes an emulator tens of milliseconds.
+ */
+export function protectOften(address: bigint, protection: "---" | "r--"): void {
+  if (!emulated) protect({ address, byteLength: pageLength }, protection);
+  else assert.equal(fixture.fx_protect(address, pageLength, protection === "r--" ? 1 : 0), 0);
+}
+
+const fixture = openFixture().symbols;
 
 /** What a hook of `mending` saw, oldest first. */
 export interface Mending extends Disposable {

@@ -28,8 +28,8 @@ export const runtimePath: string = runtime ?? process.execPath;
 export const emulated: boolean = runtime !== undefined;
 
 /**
- * How often tests do what a hook may do in vain a thousand times. An emulator takes ten
- * milliseconds to change a page's protection.
+ * How often tests do what a hook may do in vain a thousand times. An emulator takes tens
+ * of milliseconds to list the mappings, as `protect` must.
  */
 export function manyRounds(rounds: number): number {
   return emulated ? Math.min(rounds, 1200) : rounds;

@@ -13,10 +13,10 @@ import {
   throwException,
 } from "../../mod.ts";
 import { type Hook, type SignalName, status } from "../../mod.ts";
-import { mending, openHooks, pageLength, pages, Told } from "../hooks_support.ts";
+import { mending, openHooks, pageLength, pages, protectOften, Told } from "../hooks_support.ts";
 import { lengths, registers } from "../fixture_code.ts";
 import { viewOf } from "../memory_view.ts";
-import { arm64, manyRounds, runtimePath, timeFactor } from "../platform_support.ts";
+import { arm64, emulated, manyRounds, runtimePath, timeFactor } from "../platform_support.ts";
 import { controls, levels, survive } from "../survival.ts";
 import { aboutToDie, allDispositions, exceptionOf, fixturePath, numbers } from "../support.ts";
 import { childArgs, runtimeName, runWorker } from "../support.ts";
@@ -325,7 +325,7 @@ async function blocks(): Promise<void> {
   {
     using hook = mending();
     for (let round = 1; round <= manyRounds(2000); round++) {
-      protect({ address, byteLength: pageLength }, "---");
+      protectOften(address, "---");
       assert.equal(symbols.fx_read(address), 0n);
       assert.equal(hook.hook.hits, round);
     }
@@ -389,7 +389,8 @@ function lowestStack(): bigint {
 /** With a collector at hand, where the flags give it. */
 function survives(): void {
   for (const level of levels.filter(({ lacking }) => lacking() === false)) {
-    for (const control of controls) survive(level, control, 3);
+    // Collecting garbage takes an emulator seconds.
+    for (const control of controls) survive(level, control, emulated ? 1 : 3);
   }
 }
 
