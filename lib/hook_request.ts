@@ -6,7 +6,7 @@
 import { hookKind, hookRequestLayout } from "./abi.ts";
 import { describeValue } from "./describe_value.ts";
 import type { LiveException } from "./live_exception.ts";
-import { portableNames, registerOffsets } from "./machine.ts";
+import { machine, portableNames, registerOffsets } from "./machine.ts";
 import { bitsOf, checkProtection, type MemoryRange, type Protection } from "./memory_range.ts";
 import { takeRange } from "./memory_range.ts";
 import { native } from "./native.ts";
@@ -45,7 +45,7 @@ export type HookAction =
   | { readonly action: "throw" }
   /** Ends the process by the signal. */
   | { readonly action: "die" }
-  /** Goes on behind the instruction: `byteLength` is its length. */
+  /** Goes on behind the instruction: `byteLength` is its length, which is 4 on arm64. */
   | { readonly action: "skip-instruction"; readonly byteLength: number }
   /** Sets registers and runs the instruction again. */
   | { readonly action: "set-registers"; readonly registers: Readonly<Record<string, bigint>> }
@@ -79,9 +79,6 @@ export interface HookFilter {
 const what = "add a hook";
 const layout = hookRequestLayout;
 const registersStart = Math.min(...Object.values(registerOffsets));
-/** The longest instruction of x86-64. */
-const instructionMax = 15;
-
 /** A request in its native form, and what must stay alive until it was added. */
 export interface HookRequest {
   readonly bytes: Uint8Array;
@@ -210,13 +207,13 @@ const actions: Readonly<
     kind: hookKind.skip_instruction,
     names: ["byteLength"],
     write: (view, { byteLength }) => {
+      const { instructionLengthMin: min, instructionLength: max } = machine;
       const isLength = typeof byteLength === "number" && Number.isInteger(byteLength) &&
-        byteLength >= 1 && byteLength <= instructionMax;
+        byteLength >= min && byteLength <= max;
       if (!isLength) {
+        const wanted = min === max ? `which is ${max} here` : `from ${min} to ${max}`;
         refuse(
-          `its byteLength must be the instruction's, from 1 to ${instructionMax}: it is ${
-            describeValue(byteLength)
-          }`,
+          `its byteLength must be the instruction's, ${wanted}: it is ${describeValue(byteLength)}`,
         );
       }
       view.setBigUint64(layout.value.offset, BigInt(byteLength), true);

@@ -19,6 +19,8 @@ export interface Machine {
   readonly floatRegisters: number;
   /** The most bytes that an instruction can have. */
   readonly instructionLength: number;
+  /** The fewest. */
+  readonly instructionLengthMin: number;
   /** The bits of an address in one half of the address space. */
   readonly addressBits: bigint;
   /** Whether an integer division by zero is an exception. */
@@ -45,6 +47,7 @@ const machines: Readonly<Record<Architecture, Machine>> = {
     integerRegisters: 6,
     floatRegisters: 8,
     instructionLength: 15,
+    instructionLengthMin: 1,
     addressBits: 47n,
     divisionTraps: true,
     hasCrashReporter: true,
@@ -61,6 +64,7 @@ const machines: Readonly<Record<Architecture, Machine>> = {
     integerRegisters: 8,
     floatRegisters: 8,
     instructionLength: 4,
+    instructionLengthMin: 4,
     addressBits: 48n,
     divisionTraps: false,
     hasCrashReporter: false,

@@ -10,8 +10,11 @@ import {
   openHooks,
   pageLength,
   pages,
+  protectOften,
   skip,
 } from "./hooks_support.ts";
+import { lengths, registers } from "./fixture_code.ts";
+import { manyRounds } from "./platform_support.ts";
 import { exceptionOf, fixturePath, openFixture, rawCallback } from "./support.ts";
 
 const library = openFixture();
@@ -119,7 +122,7 @@ function nested(count: number, innermost: () => "handled" | "next"): Hook[] {
       addHook({ range: { address: BigInt(8 * index + 8), byteLength: 8 } }, (exception) => {
         if (index + 1 === count) return innermost();
         symbols.fx_read(BigInt(8 * index + 16));
-        return skip(exception, 3n);
+        return skip(exception, lengths.access);
       }),
   );
 }
@@ -171,7 +174,7 @@ test("addHook() does not ask a hook again while it runs, but others", () => {
   const asked: string[] = [];
   using _older = addHook(segv, (exception) => {
     asked.push(`older ${exception.address}`);
-    return skip(exception, 3n);
+    return skip(exception, lengths.access);
   });
   using _hook = addHook(segv, (exception) => {
     asked.push(`newer ${exception.address}`);
@@ -197,8 +200,8 @@ test("info.hooksSkipped says that nothing changed after a thousand answers", () 
 
 test("addHook() may mend the same instruction five thousand times in one call", () => {
   using hook = addHook(segv, (exception) => {
-    (exception.registers as unknown as Record<string, bigint>)["rdx"] = 1n;
-    return skip(exception, 3n);
+    (exception.registers as unknown as Record<string, bigint>)[registers.readOften] = 1n;
+    return skip(exception, lengths.access);
   });
   assert.equal(hooks.fh_read_often(8n, 5000n), 5000n);
   assert.equal(hook.hits, 5000);
@@ -208,10 +211,11 @@ test("addHook() may mend each of two thousand calls once, by thunk, address or b
   const address = pages(1, "rw-");
   symbols.fx_write(address, 7n);
   const { place } = dlopen(fixturePath, { place: { name: "fx_read", type: "address" } }).symbols;
+  const rounds = manyRounds(2000);
   const byAddress = callable(place, { parameters: ["address"], result: "u64" });
   const actions = [
     () => {
-      protect({ address, byteLength: pageLength }, "r--");
+      protectOften(address, "r--");
       return "handled" as const;
     },
     { action: "protect", protection: "r--" } as const,
@@ -219,20 +223,21 @@ test("addHook() may mend each of two thousand calls once, by thunk, address or b
   for (const action of actions) {
     using hook = addHook(segv, action);
     for (const call of [symbols.fx_read, byAddress]) {
-      for (let round = 0; round < 2000; round++) {
-        protect({ address, byteLength: pageLength }, "---");
+      for (let round = 0; round < rounds; round++) {
+        protectOften(address, "---");
         assert.equal(call(address), 7n);
       }
     }
-    assert.equal(hook.hits, 4000);
+    assert.equal(hook.hits, 2 * rounds);
   }
 });
 
 test("addHook() may mend code that keeps its count on the stack and protects by itself", () => {
   const address = pages(1, "r--");
   using hook = mending();
-  assert.equal(hooks.fh_protect_often(address, 3000n), 0n);
-  assert.equal(hook.hook.hits, 3000);
+  const rounds = manyRounds(3000);
+  assert.equal(hooks.fh_protect_often(address, BigInt(rounds)), 0n);
+  assert.equal(hook.hook.hits, rounds);
 });
 
 test("addHook() works for calls without a thunk", () => {

@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { addHook, dlopen } from "../mod.ts";
+import { lengths } from "./fixture_code.ts";
 import { exceptionOf, fixtureFile, runtimeName } from "./support.ts";
 
 const { symbols } = dlopen(fixtureFile("hooks_fixture.so"), {
@@ -16,7 +17,7 @@ const depths = runtimeName() === "bun"
 
 test("a hook runs where the engine would run JavaScript", () => {
   using hook = addHook({ signals: ["SIGILL"] }, ({ registers }) => {
-    registers.instructionPointer += 2n;
+    registers.instructionPointer += lengths.illegal;
     return "handled";
   });
   assert.equal(symbols.fh_deep(depths.shallow), 7);

@@ -1,20 +1,25 @@
 /** Every register of the interrupted code is as it was when a hook has mended. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { hooksPass, mending, openHooks, pages } from "./hooks_support.ts";
-import { controls, lacking, levels, survive } from "./survival.ts";
+import { dlopen } from "../mod.ts";
+import { hooksPass, hooksPath, mending, pages } from "./hooks_support.ts";
+import { x64Only } from "./platform_support.ts";
+import { controls, levels, survive } from "./survival.ts";
 
 for (const level of levels) {
   for (const control of controls) {
-    const name = `all registers survive a hook that mends: ${level[0]}, ${control[0]}`;
-    test(name, { skip: lacking(level) }, () => survive(level, control, 10));
+    const name = `all registers survive a hook that mends: ${level.name}, ${control.name}`;
+    test(name, { skip: level.lacking() }, () => survive(level, control, 10));
   }
 }
 
-test("the words below the stack pointer survive a hook", () => {
+test("the words below the stack pointer survive a hook", x64Only("they are the function's"), () => {
   const address = pages(1);
   using hook = mending();
-  assert.equal(openHooks().symbols.fh_red_zone(address), 16n);
+  const { symbols } = dlopen(hooksPath, {
+    fh_red_zone: { parameters: ["address"], result: "u64" },
+  });
+  assert.equal(symbols.fh_red_zone(address), 16n);
   assert.equal(hook.hook.hits, 1);
 });
 

@@ -6,6 +6,7 @@
 import { strict as assert } from "node:assert";
 import { dlopen, type ForeignLibrary, protect, type Protection } from "../mod.ts";
 import { addHook, type Hook, type HookFilter, type LiveException } from "../mod.ts";
+import { emulated } from "./platform_support.ts";
 import { childDies, type ChildResult, fixtureFile, openFixture, runChild } from "./support.ts";
 
 /** The library that `hooks_fixture.zig` makes. */
@@ -14,7 +15,6 @@ export const hooksPath: string = fixtureFile("hooks_fixture.so");
 /** Definitions of what most tests need of it. */
 export const hooksSymbols = {
   fh_survive: { parameters: ["address", "address", "u32"] },
-  fh_red_zone: { parameters: ["address"], result: "u64" },
   fh_read_often: { parameters: ["address", "u64"], result: "u64" },
   fh_hold: { parameters: ["address", "buffer"], result: "u64" },
   fh_vector_after: { parameters: ["address", "f64"], result: "f64" },
@@ -37,7 +37,7 @@ export function openHooks(): ForeignLibrary<typeof hooksSymbols> {
   return dlopen(hooksPath, hooksSymbols);
 }
 
-/** The length of a page on x86-64. */
+/** The length of a page on x86-64, and on the kernels of arm64 that the tests have. */
 export const pageLength = 4096;
 
 /** Memory of its own, `count` pages long, with the protection given. */
@@ -46,6 +46,17 @@ export function pages(count: number, protection: Protection = "---"): bigint {
   if (protection !== "rw-") protect({ address, byteLength: count * pageLength }, protection);
   return address;
 }
+
+/**
+ * Protects one page, many times over. Under an emulator by the system call alone: `protect` reads
+ * the list of mappings, which takes an emulator tens of milliseconds.
+ */
+export function protectOften(address: bigint, protection: "---" | "r--"): void {
+  if (!emulated) protect({ address, byteLength: pageLength }, protection);
+  else assert.equal(fixture.fx_protect(address, pageLength, protection === "r--" ? 1 : 0), 0);
+}
+
+const fixture = openFixture().symbols;
 
 /** What a hook of `mending` saw, oldest first. */
 export interface Mending extends Disposable {

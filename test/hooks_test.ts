@@ -15,13 +15,13 @@ import {
   throwException,
   writeMemory,
 } from "../mod.ts";
+import { lengths, registers } from "./fixture_code.ts";
 import { hooksPass, mending, noting, openHooks, pageLength, pages, skip } from "./hooks_support.ts";
+import { arm64 } from "./platform_support.ts";
 import { exceptionOf, fixturePath, numbers, openFixture } from "./support.ts";
 
 const { symbols } = openFixture();
 const hooks = openHooks().symbols;
-/** The length of fx_read's and fx_write's only instruction. */
-const length = 3n;
 
 test("H10 a guard catches nothing by itself where asked for, but what a hook throws", () => {
   const library = dlopen(fixturePath, { fx_read: { parameters: ["address"], result: "u64" } }, {
@@ -87,7 +87,7 @@ test("H19 hooks are asked newest first", () => {
 test("H20 the first hook that answers handled is the last that is asked", () => {
   const names: string[] = [];
   using _a = noting(names, "a");
-  using _b = noting(names, "b", (exception) => skip(exception, length));
+  using _b = noting(names, "b", (exception) => skip(exception, lengths.access));
   using _c = noting(names, "c");
   symbols.fx_read(8n);
   assert.deepEqual(names, ["c", "b"]);
@@ -95,7 +95,7 @@ test("H20 the first hook that answers handled is the last that is asked", () => 
 
 test("H21 after next the following hook is asked, of whatever kind", () => {
   const names: string[] = [];
-  using native = addHook({}, { action: "skip-instruction", byteLength: 3 });
+  using native = addHook({}, { action: "skip-instruction", byteLength: Number(lengths.access) });
   using _a = noting(names, "a");
   using other = addHook({}, { action: "next" });
   using _b = noting(names, "b");
@@ -150,9 +150,8 @@ test("H25 a hook that unprotects the page lets the store complete", () => {
 
 test("H26 a hook that advances the instruction pointer continues behind the instruction", () => {
   using hook = addHook({ signals: ["SIGSEGV"] }, (exception) => {
-    const registers = exception.registers as unknown as Record<string, bigint>;
-    registers["rcx"] = 41n;
-    return skip(exception, 3n);
+    (exception.registers as unknown as Record<string, bigint>)[registers.readAfter] = 41n;
+    return skip(exception, lengths.access);
   });
   assert.equal(hooks.fh_registers_after(8n), 42n);
   assert.equal(hook.hits, 1);
@@ -181,7 +180,7 @@ test("H38 nothing is unwound when a hook throws, and all runs when it answers ha
     exceptionOf(() => hooks.fh_hold(8n, held));
     assert.equal(held[0], 1n);
   }
-  using _hook = addHook({ signals: ["SIGSEGV"] }, (exception) => skip(exception, length));
+  using _hook = addHook({ signals: ["SIGSEGV"] }, (exception) => skip(exception, lengths.access));
   hooks.fh_hold(8n, held);
   assert.equal(held[0], 1n);
 });
@@ -202,7 +201,7 @@ test("H44 a hook that removes itself while it runs still has its say", () => {
     // Its place may be taken at once.
     const others = Array.from({ length: 8 }, () => addHook({}, { action: "next" }));
     for (const other of others) other.remove();
-    return skip(exception, length);
+    return skip(exception, lengths.access);
   });
   symbols.fx_read(8n);
   assert.equal(exceptionOf(() => symbols.fx_read(8n)).info.hooksSkipped, null);
@@ -230,21 +229,27 @@ test("addHook() asks the list as it was at the time of the exception", () => {
 test("addHook() with a range asks about exceptions with an address in it alone", () => {
   const address = pages(3);
   const range = { address: address + 4096n, byteLength: 4096 };
-  using hook = addHook({ range }, () => "next");
+  const signals = ["SIGSEGV", "SIGTRAP", "SIGABRT"] as const;
+  using hook = addHook({ signals, range }, () => "next");
   for (const [at, hits] of [[4095n, 0], [4096n, 1], [8191n, 2], [8192n, 2]] as const) {
     exceptionOf(() => symbols.fx_read(address + at));
     assert.equal(hook.hits, hits, `at ${at}`);
   }
-  // A general protection fault has no address, whatever is in the registers.
-  exceptionOf(() => symbols.fx_hlt());
-  exceptionOf(() => symbols.fx_int3());
+  // A signal that was raised has no address, whatever is in the registers, nor has a general
+  // protection fault or a breakpoint of x64. Every fault of arm64 has one.
+  const { fx_raise } = dlopen(fixturePath, {
+    fx_raise: { parameters: ["u32"], result: "i32", signals: ["SIGABRT"] },
+  }).symbols;
+  const raise = () => fx_raise(numbers.SIGABRT);
+  const without = arm64 ? [raise] : [raise, () => symbols.fx_hlt(), () => symbols.fx_int3()];
+  for (const body of without) exceptionOf(body);
   assert.equal(hook.hits, 2);
   using everything = addHook(
-    { range: { address: 0n, byteLength: 2 ** 47 } },
+    { signals, range: { address: 0n, byteLength: 2 ** 47 } },
     () => "next",
   );
   exceptionOf(() => symbols.fx_read(8n));
-  exceptionOf(() => symbols.fx_hlt());
+  for (const body of without) exceptionOf(body);
   assert.deepEqual([everything.hits, hook.hits], [1, 2]);
 });
 
@@ -282,7 +287,10 @@ test("throwException() in a hook throws the exception that the hook was asked ab
     const result = catchException(() => throwException("tried"));
     assert.ok(!result.ok);
     assert.deepEqual([result.error.info.address, result.error.additional], [8n, "tried"]);
-    return throwException([exception.registers["rdi"], exception.backtrace().length > 0]);
+    return throwException([
+      exception.registers[registers.argument],
+      exception.backtrace().length > 0,
+    ]);
   });
   const error = exceptionOf(() => symbols.fx_read(8n));
   assert.deepEqual(error.additional, [8n, true]);
@@ -291,7 +299,7 @@ test("throwException() in a hook throws the exception that the hook was asked ab
     [info.code, info.type, info.address, info.access, info.call?.symbol, info.signal],
     ["SEGV_MAPERR", "access-violation", 8n, "read", "fx_read", "SIGSEGV"],
   );
-  assert.equal(info.registers["rdi"], 8n);
+  assert.equal(info.registers[registers.argument], 8n);
   assert.equal(info.siginfo.byteLength, 128);
   assert.match(error.message, /fx_read/);
 });
@@ -309,6 +317,9 @@ test("readMemory() and writeMemory() of a bad address ask hooks, too", () => {
 test("addHook() refuses filters and actions by a TypeError that says what", () => {
   const next = { action: "next" } as const;
   const range = { address: 4096n, byteLength: 4096 };
+  const lengthRule = arm64 ? /which is 4 here/ : /from 1 to 15/;
+  const { half, result } = registers;
+  const twice = { [registers.instructionPointer]: 1n, instructionPointer: 2n };
   const wrong: readonly [unknown, unknown, RegExp][] = [
     [undefined, next, /filter must be an object/],
     [null, next, /filter must be an object/],
@@ -333,14 +344,23 @@ test("addHook() refuses filters and actions by a TypeError that says what", () =
     [{}, { action: "toString" }, /not one of/],
     [{}, { action: "next", more: 1 }, /has the property "more"/],
     [{}, { action: "skip-instruction" }, /byteLength/],
-    [{}, { action: "skip-instruction", byteLength: 0 }, /from 1 to 15/],
-    [{}, { action: "skip-instruction", byteLength: 16 }, /from 1 to 15/],
+    [{}, { action: "skip-instruction", byteLength: 0 }, lengthRule],
+    [{}, { action: "skip-instruction", byteLength: arm64 ? 3 : 15.5 }, lengthRule],
+    [{}, { action: "skip-instruction", byteLength: arm64 ? 8 : 16 }, lengthRule],
     [{}, { action: "set-registers" }, /registers must be an object/],
     [{}, { action: "set-registers", registers: {} }, /sets no registers/],
-    [{}, { action: "set-registers", registers: { eax: 1n } }, /"eax" is no register/],
-    [{}, { action: "set-registers", registers: { rax: 1 } }, /"rax" must be a bigint/],
-    [{}, { action: "set-registers", registers: { rax: -1n } }, /"rax" must be a bigint/],
-    [{}, { action: "set-registers", registers: { rip: 1n, instructionPointer: 2n } }, /two values/],
+    [{}, { action: "set-registers", registers: { [half]: 1n } }, / is no register/],
+    [
+      {},
+      { action: "set-registers", registers: { [result]: 1 } },
+      /register "\w+" must be a bigint/,
+    ],
+    [
+      {},
+      { action: "set-registers", registers: { [result]: -1n } },
+      /register "\w+" must be a bigint/,
+    ],
+    [{}, { action: "set-registers", registers: twice }, /two values/],
     [{}, { action: "protect" }, /protection/],
     [{}, { action: "protect", protection: "wr-" }, /protection/],
     [{}, { action: "map", protection: "rw-" }, /give its filter a range/],

@@ -27,6 +27,14 @@ export const runtimePath: string = runtime ?? process.execPath;
 /** Whether an emulator runs this runtime. */
 export const emulated: boolean = runtime !== undefined;
 
+/**
+ * How often tests do what a hook may do in vain a thousand times. An emulator takes tens
+ * of milliseconds to list the mappings, as `protect` must.
+ */
+export function manyRounds(rounds: number): number {
+  return emulated ? Math.min(rounds, 1200) : rounds;
+}
+
 /** Time limits are multiplied by it. */
 export const timeFactor: number = Number(variable("FAULTLINE_TIME_FACTOR") ?? (emulated ? 6 : 1));
 

@@ -4,68 +4,21 @@
  * @module
  */
 import { strict as assert } from "node:assert";
-import { readFileSync } from "node:fs";
 import { addHook, protect, readMemory, writeMemory } from "../mod.ts";
 import { collectGarbage } from "./children_stress/holdings.ts";
 import { mending, openHooks, pageLength, pages } from "./hooks_support.ts";
+import { arm64 } from "./platform_support.ts";
+import { registersOfArm64 } from "./survival_arm64.ts";
+import type { AllRegisters, Control, Level } from "./survival_registers.ts";
+import { registersOfX64 } from "./survival_x64.ts";
 
-/** Read when it is asked for: children with few permissions import this, too. */
-function features(): readonly string[] {
-  const lines = readFileSync("/proc/cpuinfo", "utf8").split("\n");
-  return lines.find((line) => line.startsWith("flags"))!.split(/\s+/);
-}
+const machine: AllRegisters = arm64 ? registersOfArm64 : registersOfX64;
 
-/** The sets of registers that the kernel knows: name, what the processor calls it, and number. */
-export const levels = [["SSE", "sse2", 0], ["AVX", "avx", 1], ["AVX-512", "avx512bw", 2]] as const;
+/** The sets of registers that the kernel knows. */
+export const levels: readonly Level[] = machine.levels;
 
-/** Why a level cannot be tested here, or false. */
-export function lacking([name, feature]: (typeof levels)[number]): string | false {
-  return features().includes(feature) ? false : `this processor has no ${name}`;
-}
-
-/** MXCSR, x87 control word and flags. */
-export const controls = [
-  ["the usual control words", 0x1f80, 0x37f, 0n],
-  ["other rounding and set flags", 0x7f80, 0xf7f, 0x8d5n],
-  ["the direction flag set", 0x3f80, 0x77f, 0x400n],
-  ["unmasked exceptions", 0x6000, 0xf40, 0x440n],
-  ["flush to zero, all exceptions seen", 0xffbf, 0x27f, 0x1n],
-] as const;
-
-const flagsKept = 0x8d5n | 0x400n; // CF PF AF ZF SF OF, and DF.
-
-/** The area that fh_survive loads its registers from; see there. */
-function filledArea([, mxcsr, control, flags]: (typeof controls)[number]): Uint8Array {
-  const area = new Uint8Array(3 * pageLength);
-  for (let index = 0; index < pageLength; index++) area[index] = (index * 167 + 13) & 255;
-  const view = new DataView(area.buffer);
-  view.setUint32(0, mxcsr, true);
-  view.setUint16(4, control, true);
-  view.setBigUint64(8, flags | 2n, true);
-  for (let index = 0; index < 8; index++) {
-    // Normal numbers: the top bit of the fraction set, an exponent near 1.
-    view.setUint8(272 + 16 * index + 7, 0x80 | index);
-    view.setUint16(272 + 16 * index + 8, 0x3fff + index, true);
-  }
-  return area;
-}
-
-const names = "rax rbx rcx rdx rsi rbp r8 r9 r10 r11 r12 r13 r14 r15".split(" ");
-
-function checkArea(before: Uint8Array, after: Uint8Array, flags: bigint): void {
-  const [wanted, found] = [before, after].map(({ buffer }) => new DataView(buffer));
-  names.forEach((name, index) => {
-    const expected = wanted!.getBigUint64(16 + 8 * index, true);
-    assert.equal(found!.getBigUint64(144 + 8 * index, true), expected, name);
-  });
-  assert.equal(found!.getBigUint64(144 + 8 * names.length, true) & flagsKept, flags, "flags");
-  // XSAVE's own: x87, SSE, the header, and what lies behind. Bytes 464 to 511 are nobody's.
-  const first = after.slice(pageLength, 2 * pageLength);
-  const second = after.slice(2 * pageLength, 3 * pageLength);
-  for (const area of [first, second]) area.fill(0, 464, 512);
-  assert.deepEqual(second, first, "extended state");
-  assert.equal(first[512]! & 3, 3, "x87 and SSE are in use");
-}
+/** Control words and flags. */
+export const controls: readonly Control[] = machine.controls;
 
 /** What a hook may do to spoil the state: floating point, allocation, garbage collection. */
 function work(): number {
@@ -80,15 +33,14 @@ function work(): number {
 const { symbols } = openHooks();
 
 /** Lets the kernel fault `rounds` times under a hook that works hard and mends. */
-export function survive(
-  [, , level]: (typeof levels)[number],
-  control: (typeof controls)[number],
-  rounds: number,
-): void {
-  const area = pages(3, "rw-");
+export function survive(level: Level, control: Control, rounds: number): void {
+  const { pageCount } = machine;
+  const area = pages(pageCount, "rw-");
   const page = pages(1);
   const range = { address: page, byteLength: pageLength };
-  const before = filledArea(control);
+  const before = new Uint8Array(pageCount * pageLength);
+  for (let index = 0; index < before.length; index++) before[index] = (index * 167 + 13) & 255;
+  control.fill(before, page);
   let worked = 0;
   using hook = mending({ range });
   using passing = addHook({ signals: ["SIGSEGV"] }, () => {
@@ -98,11 +50,12 @@ export function survive(
   for (let round = 1; round <= rounds; round++) {
     writeMemory(area, before);
     protect(range, "r--");
-    symbols.fh_survive(page, area, level);
+    symbols.fh_survive(page, area, level.number);
     assert.deepEqual([hook.hook.hits, passing.hits], [round, round]);
-    const after = new Uint8Array(3 * pageLength);
+    const after = new Uint8Array(before.length);
     readMemory(area, after);
-    checkArea(before, after, control[3]);
+    level.check(before, after);
+    control.check(after);
     const written = new Uint8Array(1);
     readMemory(page, written);
     assert.equal(written[0], 7);

@@ -46,10 +46,7 @@ pub fn build(b: *std.Build) void {
 fn addFixtures(b: *std.Build, platform: Platform) void {
     _ = addFixture(b, "fixture", "../test/fixture.zig", platform.fixture_query);
     _ = addFixture(b, "calls_fixture", "../test/calls_fixture.zig", platform.fixture_query);
-    // Its code is x86-64's alone.
-    if (std.mem.startsWith(u8, platform.query, "x86_64")) {
-        _ = addFixture(b, "hooks_fixture", "../test/hooks_fixture.zig", platform.fixture_query);
-    }
+    _ = addFixture(b, "hooks_fixture", "../test/hooks_fixture.zig", platform.fixture_query);
     _ = addFixture(b, "memory_fixture", "../test/memory_fixture.zig", platform.fixture_query);
     for ([_]u32{ 448, 16 }) |byte_length| {
         const options = b.addOptions();

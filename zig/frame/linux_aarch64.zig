@@ -90,6 +90,18 @@ const Vectors = extern struct {
     }
 };
 
+/// Long vectors, with `vector_length` bytes each behind it; none where they are not in use.
+const Scalable = extern struct {
+    head: Record,
+    vector_length: u16,
+    flags: u16,
+    _reserved: [2]u16,
+
+    comptime {
+        assert(@sizeOf(Scalable) == 16);
+    }
+};
+
 /// Where the records are that did not fit: right behind the 4 KiB.
 const Extra = extern struct { head: Record, address: u64, size: u32, _reserved: [3]u32 };
 
@@ -323,7 +335,22 @@ pub const Frame = extern struct {
     /// False when `bytes` is no such record.
     pub fn writeLegacyState(frame: *Frame, bytes: []const u8) bool {
         const record = frame.find(magic_fpsimd) orelse return false;
-        return writeRecord(record[0..@sizeOf(Vectors)], bytes, @sizeOf(Record));
+        const written = writeRecord(record[0..@sizeOf(Vectors)], bytes, @sizeOf(Record));
+        if (written) frame.spreadVectors();
+        return written;
+    }
+
+    /// Puts the vectors that every CPU has into the longer ones. The kernel takes the first 128
+    /// bits from the record of the former in any case, emulators of user mode do not.
+    fn spreadVectors(frame: *Frame) void {
+        const short: *align(8) const Vectors = @ptrCast(frame.find(magic_fpsimd) orelse return);
+        const long: *align(8) const Scalable = @ptrCast(frame.find(magic_sve) orelse return);
+        const length: usize = long.vector_length;
+        const count = short.registers.len / 2;
+        if (length < 16 or long.head.size < @sizeOf(Scalable) + count * length) return;
+        const words = std.mem.asBytes(&short.registers);
+        const to = frame.find(magic_sve).? + @sizeOf(Scalable);
+        for (0..count) |index| @memcpy(to[index * length ..][0..16], words[index * 16 ..][0..16]);
     }
 
     /// False when the records have not the same lengths as they have. Only vectors are taken.
@@ -344,6 +371,7 @@ pub const Frame = extern struct {
                 if (write) _ = writeRecord(own[0..record.size], wanted, fixed);
             }
         }
+        frame.spreadVectors();
         return true;
     }
 
