@@ -97,7 +97,12 @@ comptime {
         \\  ret
         \\2:
         \\  sub sp, sp, #128
-        \\  stp xzr, xzr, [sp]
+        // What others left there would pass for return addresses: that of free(), say.
+        \\  movi v16.16b, #0
+        \\  stp q16, q16, [sp]
+        \\  stp q16, q16, [sp, #32]
+        \\  stp q16, q16, [sp, #64]
+        \\  stp q16, q16, [sp, #96]
         \\  mov w9, #8
         \\  str w9, [sp]
         \\  mov w9, #1
