@@ -237,8 +237,8 @@ export function recordViews(buffer: ArrayBufferLike): RecordViews {
 }
 
 const shadowStackReason =
-  "as the kernel checks its returns against a shadow stack, which a recovery would not pop: start " +
-  "the program without one, with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off, or on arm64 with " +
+  "as the kernel checks its returns against a shadow stack, which a recovery would not pop: " +
+  "start the program without one, with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off, or on arm64 with " +
   "GLIBC_TUNABLES=glibc.cpu.aarch64_gcs=0";
 
 const statusReasons: Readonly<Record<number, string>> = {

@@ -125,7 +125,9 @@ export fn fx_forbid(system_call: u32) i32 {
 /// Makes the kernel say, to this thread and its heirs, that returns are checked against a shadow
 /// stack: a filter traps the question, and the handler of SIGSYS answers it.
 export fn fx_claim_shadow_stack() i32 {
-    const action = [4]u64{ @intFromPtr(&claimShadowStack), 0x0400_0004, @intFromPtr(&machine.restorer), 0 };
+    const with_info = 0x0400_0004;
+    const restorer = @intFromPtr(&machine.restorer);
+    const action = [4]u64{ @intFromPtr(&claimShadowStack), with_info, restorer, 0 };
     const set = linux.syscall4(.rt_sigaction, sigsys, @intFromPtr(&action), 0, 8);
     if (set != 0) return -1;
     return fx_forbid(machine.shadow_stack_call.number);

@@ -35,8 +35,8 @@ function testFiles(parts) {
 }
 
 /**
- * Runs the suite under what `prepare` sets up, each with its fair part of the time left. Each begins
- * elsewhere in the list, so that where time is short, all of them together get through most of it.
+ * Runs the suite under what `prepare` sets up, each with its fair part of the time left. Each
+ * begins elsewhere in the list, so that all of them together get through most of it in short time.
  */
 async function suites(prepare, { files, under, deadline }) {
   const runners = (await prepare())

@@ -10,6 +10,7 @@
 
 const std = @import("std");
 const abi = @import("../abi.zig");
+const memory_access = @import("aarch64_access.zig");
 const assert = std.debug.assert;
 
 pub const Registers = extern struct {
@@ -105,15 +106,6 @@ const Scalable = extern struct {
 /// Where the records are that did not fit: right behind the 4 KiB.
 const Extra = extern struct { head: Record, address: u64, size: u32, _reserved: [3]u32 };
 
-// Exception classes of ESR_EL1, and bits of its syndrome.
-const class_instruction_abort = 0x20;
-const class_instruction_abort_same = 0x21;
-const class_pc_alignment = 0x22;
-const class_data_abort = 0x24;
-const class_data_abort_same = 0x25;
-const syndrome_write: u64 = 1 << 6;
-const syndrome_cache_maintenance: u64 = 1 << 8;
-
 /// Extended state with `gap` bytes of zeroes left out between its parts. `cut` says that there is
 /// more of it elsewhere.
 pub const ExtendedState = struct {
@@ -181,14 +173,14 @@ pub const Frame = extern struct {
     pub fn access(frame: *const Frame, load: *const fn (u64) ?u64) abi.Access {
         if (frame.find(magic_esr)) |record| {
             const esr: *align(8) const u64 = @ptrCast(@alignCast(record + @sizeOf(Record)));
-            return accessOfSyndrome(esr.*);
+            return memory_access.ofSyndrome(esr.*);
         }
         const pc = frame.registers.pc;
         if (pc == frame.fault_address) return .execute;
         // Loads are of eight bytes, and instructions lie at any multiple of four.
         const word = load(pc & ~@as(u64, 7)) orelse return .unknown;
         const readable = load(frame.fault_address & ~@as(u64, 7)) != null;
-        return accessOfInstruction(@truncate(word >> @intCast(8 * (pc & 4))), readable);
+        return memory_access.ofInstruction(@truncate(word >> @intCast(8 * (pc & 4))), readable);
     }
 
     /// Whether the interrupted thread may just have left a system call that answered 0.
@@ -400,53 +392,6 @@ pub const Frame = extern struct {
     }
 };
 
-fn accessOfSyndrome(esr: u64) abi.Access {
-    return switch (@as(u6, @truncate(esr >> 26))) {
-        class_instruction_abort, class_instruction_abort_same, class_pc_alignment => .execute,
-        // Cache maintenance by address reads, whatever its bit says.
-        class_data_abort, class_data_abort_same => if (esr & syndrome_write != 0 and
-            esr & syndrome_cache_maintenance == 0) .write else .read,
-        else => .unknown,
-    };
-}
-
-/// What a load or store does with memory (Arm ARM, C4.1: "Loads and Stores"). Atomic operations
-/// read first, and fault as reads where that fails: where memory is not `readable`.
-fn accessOfInstruction(word: u32, readable: bool) abi.Access {
-    if (word >> 25 & 0b0101 != 0b0100) return .unknown;
-    const load_bit = word >> 22 & 1 != 0;
-    const vector = word >> 26 & 1 != 0;
-    return switch (word >> 27 & 0b111) {
-        // Exclusives, ordered ones, and structures of vectors.
-        0b001 => if (isCompareAndSwap(word))
-            if (readable) .write else .read
-        else if (load_bit) .read else .write,
-        // By pc: loads and prefetches only.
-        0b011 => .read,
-        // Pairs.
-        0b101 => if (load_bit) .read else .write,
-        0b111 => registerAccess(word, vector, readable),
-        else => .unknown,
-    };
-}
-
-/// CAS and CASP, in the space of the exclusives.
-fn isCompareAndSwap(word: u32) bool {
-    if (word >> 24 & 0b111111 != 0b001000 or word >> 21 & 1 == 0) return false;
-    const pair = word >> 23 & 1 == 0;
-    return !pair or word >> 31 == 0;
-}
-
-/// Single registers: bits 23 and 22 say what happens, and atomics share their space.
-fn registerAccess(word: u32, vector: bool, readable: bool) abi.Access {
-    const scaled = word >> 24 & 1 != 0;
-    const atomic = !scaled and !vector and word >> 21 & 1 != 0 and word >> 10 & 0b11 == 0b00;
-    if (atomic) return if (readable) .write else .read;
-    const operation = word >> 22 & 0b11;
-    if (vector) return if (operation & 1 != 0) .read else .write;
-    return if (operation == 0b00) .write else .read;
-}
-
 /// The address of code that a word of the stack means: return addresses may be signed, in bits that
 /// no address of a process has.
 pub inline fn codeAddress(word: u64) u64 {
@@ -464,56 +409,14 @@ pub fn endsInCall(before: *const [call_length_max]u8) bool {
     return word & 0xfeff_f800 == 0xd63f_0800;
 }
 
-test "accessOfInstruction tells loads from stores" {
-    const table = [_]struct { u32, abi.Access }{
-        .{ 0xf9400000, .read }, // ldr x0, [x0]
-        .{ 0xf9000001, .write }, // str x1, [x0]
-        .{ 0x39400000, .read }, // ldrb w0, [x0]
-        .{ 0x39800000, .read }, // ldrsb x0, [x0]
-        .{ 0xb8404401, .read }, // ldr w1, [x0], #4
-        .{ 0xb8004401, .write }, // str w1, [x0], #4
-        .{ 0xa9400400, .read }, // ldp x0, x1, [x0]
-        .{ 0xa9000402, .write }, // stp x2, x1, [x0]
-        .{ 0x3dc00000, .read }, // ldr q0, [x0]
-        .{ 0x3d800000, .write }, // str q0, [x0]
-        .{ 0xfd400000, .read }, // ldr d0, [x0]
-        .{ 0xfd000000, .write }, // str d0, [x0]
-        .{ 0xad400400, .read }, // ldp q0, q1, [x0]
-        .{ 0xad000400, .write }, // stp q0, q1, [x0]
-        .{ 0xc85f7c01, .read }, // ldxr x1, [x0]
-        .{ 0xc8027c01, .write }, // stxr w2, x1, [x0]
-        .{ 0xf8210002, .read }, // ldadd x1, x2, [x0]
-        .{ 0xf8616800, .read }, // ldr x0, [x0, x1]
-        .{ 0xf8216802, .write }, // str x2, [x0, x1]
-        .{ 0x4c407000, .read }, // ld1 {v0.16b}, [x0]
-        .{ 0x4c007000, .write }, // st1 {v0.16b}, [x0]
-        .{ 0x58000000, .read }, // ldr x0, .
-        .{ 0xd65f03c0, .unknown }, // ret
-        .{ 0x8b010000, .unknown }, // add x0, x0, x1
-    };
-    for (table) |row| try std.testing.expectEqual(row[1], accessOfInstruction(row[0], false));
-    const changing = [_]u32{
-        0xf8210002, // ldadd x1, x2, [x0]
-        0x88a17c02, // cas w1, w2, [x0]
-        0xc8e1fc02, // casal x1, x2, [x0]
-        0x08207c02, // casp w0, w1, w2, w3, [x0]
-    };
-    for (changing) |word| {
-        try std.testing.expectEqual(.write, accessOfInstruction(word, true));
-        try std.testing.expectEqual(.read, accessOfInstruction(word, false));
-    }
-    try std.testing.expectEqual(.write, accessOfInstruction(0xc8220400, true)); // stxp
-    try std.testing.expectEqual(.read, accessOfInstruction(0xc85f7c01, true)); // ldxr
-    try std.testing.expectEqual(.write, accessOfSyndrome(0x9200_0046));
-    try std.testing.expectEqual(.read, accessOfSyndrome(0x9200_0006));
-    try std.testing.expectEqual(.execute, accessOfSyndrome(0x8200_0006));
-    try std.testing.expectEqual(.unknown, accessOfSyndrome(0x0200_0000));
-}
-
 test "endsInCall knows bl and blr" {
     try std.testing.expect(endsInCall(&.{ 0x00, 0x00, 0x00, 0x94 }));
     try std.testing.expect(endsInCall(&.{ 0x00, 0x00, 0x3f, 0xd6 }));
     try std.testing.expect(endsInCall(&.{ 0x11, 0x09, 0x3f, 0xd7 })); // blraa x8, x17
     try std.testing.expect(!endsInCall(&.{ 0xc0, 0x03, 0x5f, 0xd6 }));
     try std.testing.expect(!endsInCall(&.{ 0x00, 0x00, 0x1f, 0xd6 }));
+}
+
+test {
+    _ = memory_access;
 }

@@ -45,8 +45,8 @@ pub fn attach(record: ?*abi.ThreadRecord) abi.Status {
         threads.note(thread);
         return .ok;
     }
-    // A recovery leaves functions without their returns, and popping the shadow stack has never been
-    // tried: no machine that had one was there.
+    // A recovery leaves functions without their returns, and popping the shadow stack has never
+    // been tried: no machine that had one was there.
     if (sys.shadowStackEnabled()) return .shadow_stack;
     const bounds = host.stackBounds();
     var thread: threads.Thread = .{
