@@ -113,6 +113,8 @@ function picture(text, title = "The report of a segmentation fault in a C librar
     `viewBox="0 0 ${size[0]} ${size[1]}" font-family="ui-monospace, 'DejaVu Sans Mono', ` +
     'Menlo, Consolas, monospace" font-size="14" fill="#c9d1d9" xml:space="preserve">',
     `<title>${title}</title>`,
+    // Newer browsers follow the style alone, other programs the attribute.
+    "<style>text { white-space: pre }</style>",
     '<rect width="100%" height="100%" rx="8" fill="#0d1117"/>',
     ...rows,
     "</svg>",
