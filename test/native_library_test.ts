@@ -149,8 +149,8 @@ function otherVersion(): string {
   assert.ok(at > 0 && bytes.indexOf(hash, at + 1) < 0, "the hash is in the code once");
   hash.writeBigUInt64LE(0xfeedn);
   hash.copy(bytes, at);
-  // mov eax, VERSION; ret, behind a frame pointer.
-  const code = Buffer.concat([Buffer.of(0xb8), number]);
+  // mov eax, VERSION; pop rbp; ret
+  const code = Buffer.concat([Buffer.of(0xb8), number, Buffer.of(0x5d, 0xc3)]);
   const places = [];
   for (let from = bytes.indexOf(code); from >= 0; from = bytes.indexOf(code, from + 1)) {
     places.push(from);

@@ -36,7 +36,9 @@ pub const Hook = struct {
 /// All zero, so that it starts as zero pages.
 pub var table: [hooks_max]Hook = @splat(std.mem.zeroes(Hook));
 var newest: ?*Hook = null;
-var walks: u32 = 0;
+/// How many handlers look at the list, in two counts: one drains while new ones use the other.
+var walks: [2]u32 = @splat(0);
+var side: u32 = 0;
 
 /// An exception that hooks are asked about.
 pub const Event = struct {
@@ -70,8 +72,9 @@ pub fn any() bool {
 /// Asks the hooks that are older than `below`: the one that a walk before came to, or the list's
 /// end. A JavaScript hook is not run but named.
 pub fn ask(event: *Event, below: u64) Answer {
-    _ = @atomicRmw(u32, &walks, .Add, 1, .seq_cst);
-    defer _ = @atomicRmw(u32, &walks, .Sub, 1, .release);
+    const walking = &walks[@atomicLoad(u32, &side, .monotonic)];
+    _ = @atomicRmw(u32, walking, .Add, 1, .seq_cst);
+    defer _ = @atomicRmw(u32, walking, .Sub, 1, .release);
     var candidate = @atomicLoad(?*Hook, &newest, .seq_cst);
     while (candidate) |hook| : (candidate = @atomicLoad(?*Hook, &hook.next, .acquire)) {
         if (hook.id >= below or !concerns(hook, event)) continue;
@@ -242,9 +245,21 @@ pub fn unlink(hook: *Hook) void {
     }
 }
 
-/// Whether nobody can hold a hook that was unlinked before.
-pub fn quiet() bool {
-    return @atomicRmw(u32, &walks, .Add, 0, .seq_cst) == 0;
+/// How often a handler that still looks at a removed hook is waited for.
+const waits_max = 10_000;
+
+/// Waits until nobody can hold a hook that was unlinked before; false if that takes too long. Who
+/// came before has left when each count was 0 once: whoever comes later does not find the hook.
+/// Never in a handler.
+pub fn settle() bool {
+    for ([_]u32{ 0, 1 }) |waited| {
+        @atomicStore(u32, &side, 1 - waited, .seq_cst);
+        for (0..waits_max) |_| {
+            if (@atomicRmw(u32, &walks[waited], .Add, 0, .seq_cst) == 0) break;
+            sys.yield();
+        } else return false;
+    }
+    return true;
 }
 
 /// Signals that at least one hook is asked about. Under the lock.

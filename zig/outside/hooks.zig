@@ -62,7 +62,7 @@ fn vacant() ?u32 {
     for (table, 0..) |*hook, index| {
         if (hook.id == 0) return @intCast(index);
     }
-    if (!inside.quiet()) return null;
+    if (!inside.settle()) return null;
     var found: ?u32 = null;
     for (table, 0..) |*hook, index| {
         if (!hook.removed) continue;
@@ -94,9 +94,6 @@ pub fn probeStack(function: u64, byte_length: u32, length_max: u32) void {
     thread.script_low = @min(thread.script_low, here - byte_length);
 }
 
-/// How often a handler that still looks at a removed hook is waited for.
-const waits_max = 10_000;
-
 /// Takes a hook away: 1, or 0 when it is not there any more. `asked` gets how often it was asked.
 /// When nothing holds it any longer, which a handler on another thread may for a moment.
 pub fn remove(index: u32, id: u64, asked: *u64) i32 {
@@ -110,10 +107,7 @@ pub fn remove(index: u32, id: u64, asked: *u64) i32 {
         signals = hook.request.signals;
         inside.unlink(hook);
     }
-    for (0..waits_max) |_| {
-        if (inside.quiet()) break;
-        sys.yield();
-    }
+    _ = inside.settle();
     asked.* = @atomicLoad(u64, &hook.hits, .monotonic);
     install.uninstallUnused(signals);
     return 1;

@@ -127,7 +127,7 @@ pub fn finish(kept: *Kept, unused: bool) void {
         _ = hooks.remove(index, kept.hook_id, &hits);
     }
     // A handler that still looks at the hook may put a page in place: then the rest stays.
-    if (!inside.quiet()) return;
+    if (!inside.settle()) return;
     for (kept.descriptors) |open| if (open) |descriptor| sys.close(descriptor);
     if (mapped and unused) sys.unmap(kept.region.base, kept.length());
     sys.unmap(@intFromPtr(kept), kept.allocated);
