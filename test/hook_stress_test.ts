@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { assertNoGrowth, childResult, type Growth } from "./child_process.ts";
 import { emulated, notEmulated } from "./platform_support.ts";
 
-const rounds = emulated ? 10_000 : 100_000;
+const rounds = emulated ? 4000 : 100_000;
 /** An emulator keeps what it translated, for some thousand rounds more and more. */
 const bounds = emulated ? { residentMibMax: 64 } : {};
 const threads = notEmulated("its list leaves out memory beside what another thread is mapping");
@@ -33,7 +33,7 @@ test("H44 hooks come and go while four Workers run theirs", threads, async () =>
 });
 
 test("H44 the handler is there as long as any thread has a hook", async () => {
-  const result = await childResult<unknown>("hook_installs", ["1", "20000"]);
+  const result = await childResult<unknown>("hook_installs", ["1", emulated ? "2000" : "20000"]);
   assert.deepEqual(result, { missing: [0, 0], restored: true });
 });
 
