@@ -75,12 +75,6 @@ function capability(name: CapabilityName): Capability {
       reason: "an integer division by zero gives 0 on arm64, and no trap",
     };
   }
-  if (name === "crashReporter" && !machine.hasCrashReporter) {
-    return {
-      available: false,
-      reason: `the crash reporter is not ported to ${machine.architecture} yet`,
-    };
-  }
   return { available: true, reason: null };
 }
 

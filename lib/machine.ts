@@ -25,8 +25,6 @@ export interface Machine {
   readonly addressBits: bigint;
   /** Whether an integer division by zero is an exception. */
   readonly divisionTraps: boolean;
-  /** Whether the crash reporter is ported to it. */
-  readonly hasCrashReporter: boolean;
   /** Registers that may hold a pointer. */
   readonly pointerRegisters: readonly string[];
   /** Those that a caller's mistake is in, likeliest first: argument registers. */
@@ -50,7 +48,6 @@ const machines: Readonly<Record<Architecture, Machine>> = {
     instructionLengthMin: 1,
     addressBits: 47n,
     divisionTraps: true,
-    hasCrashReporter: true,
     pointerRegisters: [
       ...["rdi", "rsi", "rdx", "rcx", "rax", "rbx", "rbp", "rsp", "rip"],
       ...["r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"],
@@ -67,7 +64,6 @@ const machines: Readonly<Record<Architecture, Machine>> = {
     instructionLengthMin: 4,
     addressBits: 48n,
     divisionTraps: false,
-    hasCrashReporter: false,
     pointerRegisters: [...numbered(0, 30), "sp", "pc"],
     tellingRegisters: numbered(0, 29),
     firstRegisters: ["pc", "sp", ...numbered(0, 30), "pstate"],

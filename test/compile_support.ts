@@ -49,6 +49,14 @@ export function needs(tool: string): { skip: string | false } {
   return { skip: exists(tool) ? false : `${tool} is not installed` };
 }
 
+/** Zig's compiler traps undefined behaviour unless told otherwise: these faults must be real. */
+const own = [
+  "-target",
+  `${arm64 ? "aarch64" : "x86_64"}-linux-gnu.2.17`,
+  "-fno-sanitize=undefined",
+  "-Wno-everything",
+];
+
 /** The path of a file in the folder of what tests compile. */
 export function compiledFile(name: string): string {
   mkdirSync(folder, { recursive: true });
@@ -66,13 +74,6 @@ export function compile(name: string, source: string, flags: readonly string[]):
     output("g++", inputs);
     return path;
   }
-  // Zig's compiler traps undefined behaviour unless told otherwise: these faults must be real.
-  const own = [
-    "-target",
-    `${arm64 ? "aarch64" : "x86_64"}-linux-gnu.2.17`,
-    "-fno-sanitize=undefined",
-    "-Wno-everything",
-  ];
   const compiler = source.endsWith(".cpp") ? "c++" : "cc";
   const python = join(root, ".venv", "bin", "python");
   output(python, ["-m", "ziglang", compiler, ...own, ...inputs]);
@@ -82,7 +83,6 @@ export function compile(name: string, source: string, flags: readonly string[]):
 /** Compiles `source` of this folder to a program; gives its path. */
 export function compileProgram(name: string, source: string): string {
   const path = compiledFile(name);
-  const own = ["-target", "x86_64-linux-gnu.2.17", "-fno-sanitize=undefined", "-Wno-everything"];
   const inputs = ["-g", "-O1", "-o", path, join(root, "test", source), "-ldl"];
   output(join(root, ".venv", "bin", "python"), ["-m", "ziglang", "cc", ...own, ...inputs]);
   return path;

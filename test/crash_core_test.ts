@@ -3,9 +3,9 @@ import { strict as assert } from "node:assert";
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { test } from "node:test";
 import { needs, output } from "./compile_support.ts";
+import { either, notEmulated, runtimePath, x64Only } from "./platform_support.ts";
 import { crashChild, crashLibrary, faultLine, freshDirectory } from "./crash_support.ts";
 
 /** Why no core file can be had here; null when one can. */
@@ -18,7 +18,11 @@ function coreProblem(): string | null {
   return status === 0 ? null : "the limit of core files cannot be raised";
 }
 
-const wanted = needs("gdb");
+const wanted = either(
+  notEmulated("a core is that of the emulator"),
+  x64Only("gdb reads cores of its own machine, and it is installed"),
+  needs("gdb"),
+);
 const skip = wanted.skip === false ? coreProblem() ?? false : wanted.skip;
 
 /** By function: the signal, the function of frame 0, and si_addr; null for the instruction. */
@@ -34,7 +38,7 @@ function gdb(folder: string, ...commands: readonly string[]): string {
   assert.ok(core !== undefined, `no core among ${readdirSync(folder)}`);
   const asked = [
     // As commands, since one of the runtimes changes arguments behind its own path.
-    `file ${process.execPath}`,
+    `file ${runtimePath}`,
     `core-file ${join(folder, core)}`,
     `sharedlibrary ${crashLibrary}`,
     ...commands,

@@ -15,6 +15,20 @@
 
 #define KEEP __attribute__((noinline))
 
+#if defined(__aarch64__)
+#define ILLEGAL "udf #0"
+#define BREAKPOINT "brk #0"
+#define BAD_STACK "mov x9, #0x10\n\tmov sp, x9\n\tstr x9, [sp, #-16]!"
+#define BAD_FRAME "mov x29, #0x1230000\n\tmov x9, #0\n\tldr w9, [x9]"
+#define SIGNAL_FRAME 8192
+#else
+#define ILLEGAL "ud2"
+#define BREAKPOINT "int3"
+#define BAD_STACK "movq $0x10, %rsp\n\tpushq $1"
+#define BAD_FRAME "movq $0x1234567, %rbp\n\tmovq $0, %rax\n\tmovl (%rax), %eax"
+#define SIGNAL_FRAME 3072
+#endif
+
 static KEEP int read_word(volatile int *from) {
   return *from + 1; // faults: cf_segv
 }
@@ -32,12 +46,12 @@ KEEP int cf_fpe(void) {
 }
 
 KEEP int cf_ill(void) {
-  __asm__ volatile("ud2"); // faults: cf_ill
+  __asm__ volatile(ILLEGAL); // faults: cf_ill
   return 1;
 }
 
 KEEP int cf_trap(void) {
-  __asm__ volatile("int3"); // faults: cf_trap
+  __asm__ volatile(BREAKPOINT); // faults: cf_trap
   return 1;
 }
 
@@ -90,11 +104,11 @@ KEEP int cf_no_files(void) {
 
 // With a stack pointer that leads nowhere.
 KEEP int cf_bad_stack(void) {
-  __asm__ volatile("movq $0x10, %rsp\n\tpushq $1");
+  __asm__ volatile(BAD_STACK);
   return 1;
 }
 KEEP int cf_bad_frame(void) {
-  __asm__ volatile("movq $0x1234567, %rbp\n\tmovq $0, %rax\n\tmovl (%rax), %eax");
+  __asm__ volatile(BAD_FRAME);
   return 1;
 }
 
@@ -103,10 +117,11 @@ KEEP int cf_bad_frame(void) {
 static int fault_inside(struct dl_phdr_info *info, size_t size, void *data) { return cf_segv(); }
 KEEP int cf_in_loader(void) { return dl_iterate_phdr(fault_inside, 0); }
 
-// In a signal's handler on an alternate stack that is nearly used up.
-static char small_stack[16384] __attribute__((aligned(4096)));
+// In a signal's handler on an alternate stack that is nearly used up: but for what the kernel lays
+// there for two signals, a processor with longer vectors included.
+static char small_stack[10 * 1024 + 2 * SIGNAL_FRAME] __attribute__((aligned(4096)));
 static void fault_in_handler(int signal) {
-  volatile char used[16384 - 6 * 1024];
+  volatile char used[10 * 1024];
   used[0] = 1;
   cf_segv();
   used[1] = used[0];

@@ -12,6 +12,7 @@ import {
   readReport,
   reportFiles,
 } from "./crash_support.ts";
+import { arm64, either, needsHelpers, x64Only } from "./platform_support.ts";
 import { lldb, needsLldb, needsStackwalk, stackwalk } from "./reader_support.ts";
 
 describe("a minidump of the handler's", () => {
@@ -28,16 +29,20 @@ describe("a minidump of the handler's", () => {
     const { crash_info: info, threads } = stackwalk(reportFiles(directory).dmp!);
     assert.equal(info.type, "SIGSEGV / SEGV_MAPERR");
     assert.equal(BigInt(info.address!), BigInt(report.exception.address!));
-    assert.equal(info.memory_accesses?.[0]?.access_type, "read");
-    assert.equal(threads.length, report.threads.length + 1);
+    // It takes instructions of x86-64 apart, not of arm64.
+    if (!arm64) assert.equal(info.memory_accesses?.[0]?.access_type, "read");
+    // Threads whose registers could not be read are left out.
+    const others = needsHelpers.skip === false ? report.threads : [];
+    assert.equal(threads.length, others.length + 1);
     const { thread_id, frames } = threads[info.crashing_thread!]!;
     assert.equal(thread_id, report.exception.threadId);
     assert.deepEqual([frames[0]!.module, frames[0]!.trust], ["crash_fixture.so", "context"]);
     const names = new Map(threads.map((thread) => [thread.thread_id, thread.thread_name]));
-    for (const { threadId, name } of report.threads) assert.equal(names.get(threadId), name);
+    for (const { threadId, name } of others) assert.equal(names.get(threadId), name);
   });
 
-  test("tells minidump-stackwalk of the kernel and the processor", needsStackwalk, () => {
+  const tells = "tells minidump-stackwalk of the kernel and the processor";
+  test(tells, either(x64Only("/proc/cpuinfo has these fields"), needsStackwalk), () => {
     const { system_info: system } = stackwalk(reportFiles(directory).dmp!);
     const name = output("uname", ["-srvm"]).trim();
     const [number] = /\d+\.\d+\.\d+/.exec(name)!;

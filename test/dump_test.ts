@@ -3,11 +3,11 @@ import { strict as assert } from "node:assert";
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { dlopen, dumpLater, dumpThreads } from "../mod.ts";
 import { crashLibrary, freshDirectory } from "./crash_support.ts";
+import { needsHelpers, runtimePath, timeFactor } from "./platform_support.ts";
 import { childArgs } from "./support.ts";
 
 /** The kernel's list of this process's threads: names by id. */
@@ -21,23 +21,27 @@ function tasks(): ReadonlyMap<number, string> {
   );
 }
 
-test("dumpThreads() names the threads that the kernel lists, the calling one first", () => {
-  const dump = dumpThreads();
-  const known = tasks();
-  assert.ok(dump.length > 1);
-  assert.ok(known.has(dump[0]!.threadId));
-  // Threads of the runtime may end and begin between two looks.
-  const shared = dump.filter(({ threadId }) => known.has(threadId));
-  assert.ok(shared.length > 1);
-  for (const { threadId, name, backtrace } of shared) {
-    assert.equal(name, known.get(threadId));
-    assert.ok(backtrace.length > 0, name);
-    assert.equal(backtrace[0]!.trust, "context");
-  }
-  assert.ok(dump[0]!.backtrace.some(({ module }) => module?.endsWith("/faultline.so")));
-});
+test(
+  "dumpThreads() names the threads that the kernel lists, the calling one first",
+  needsHelpers,
+  () => {
+    const dump = dumpThreads();
+    const known = tasks();
+    assert.ok(dump.length > 1);
+    assert.ok(known.has(dump[0]!.threadId));
+    // Threads of the runtime may end and begin between two looks.
+    const shared = dump.filter(({ threadId }) => known.has(threadId));
+    assert.ok(shared.length > 1);
+    for (const { threadId, name, backtrace } of shared) {
+      assert.equal(name, known.get(threadId));
+      assert.ok(backtrace.length > 0, name);
+      assert.equal(backtrace[0]!.trust, "context");
+    }
+    assert.ok(dump[0]!.backtrace.some(({ module }) => module?.endsWith("/faultline.so")));
+  },
+);
 
-test("dumpThreads() shows where another thread sleeps in native code", async () => {
+test("dumpThreads() shows where another thread sleeps in native code", needsHelpers, async () => {
   using library = dlopen(crashLibrary, {
     cf_sleep: { parameters: ["i32"], result: "i32", nonblocking: true },
   });
@@ -53,7 +57,7 @@ test("dumpThreads() shows where another thread sleeps in native code", async () 
   assert.ok(found);
 });
 
-test("dumpThreads() many times leaves no process and no descriptor behind", () => {
+test("dumpThreads() many times leaves no process and no descriptor behind", needsHelpers, () => {
   dumpThreads();
   const before = readdirSync("/proc/self/fd").length;
   for (let round = 0; round < 20; round++) assert.ok(dumpThreads().length > 1);
@@ -69,9 +73,9 @@ interface Ended {
 function watchdogChild(timeoutMs: number, options: object, what = ""): Ended {
   const file = fileURLToPath(new URL("./children/watchdog.ts", import.meta.url));
   const args = [crashLibrary, String(timeoutMs), JSON.stringify(options), what];
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...childArgs(file), ...args], {
+  const { status, stdout, stderr } = spawnSync(runtimePath, [...childArgs(file), ...args], {
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: 60_000 * timeFactor,
     killSignal: "SIGKILL",
   });
   return { status, stdout, stderr };
@@ -79,7 +83,7 @@ function watchdogChild(timeoutMs: number, options: object, what = ""): Ended {
 
 const sleeping = /^ {2}#\d+ +0x[0-9a-f]+ cf_sleep .*crash_fixture\.c:\d+/m;
 
-test("dumpLater() writes where this thread is while native code blocks it", () => {
+test("dumpLater() writes where this thread is while native code blocks it", needsHelpers, () => {
   const { status, stdout, stderr } = watchdogChild(200, {});
   assert.deepEqual({ status, stdout }, { status: 0, stdout: "survived\n" }, stderr);
   assert.match(stderr, /^==\d+==FAULTLINE: watchdog/m);
@@ -88,15 +92,19 @@ test("dumpLater() writes where this thread is while native code blocks it", () =
   assert.equal(stderr.match(/^SUMMARY/gm)?.length, 1);
 });
 
-test("dumpLater() with `exit` ends the process with code 124 and writes to its path", () => {
-  const directory = freshDirectory();
-  const path = join(directory, "where-%p.txt");
-  const { status, stdout } = watchdogChild(200, { exit: true, path });
-  assert.deepEqual({ status, stdout }, { status: 124, stdout: "" });
-  const [name] = readdirSync(directory);
-  assert.match(name!, /^where-\d+\.txt$/);
-  assert.match(readFileSync(join(directory, name!), "utf8"), sleeping);
-});
+test(
+  "dumpLater() with `exit` ends the process with code 124 and writes to its path",
+  needsHelpers,
+  () => {
+    const directory = freshDirectory();
+    const path = join(directory, "where-%p.txt");
+    const { status, stdout } = watchdogChild(200, { exit: true, path });
+    assert.deepEqual({ status, stdout }, { status: 124, stdout: "" });
+    const [name] = readdirSync(directory);
+    assert.match(name!, /^where-\d+\.txt$/);
+    assert.match(readFileSync(join(directory, name!), "utf8"), sleeping);
+  },
+);
 
 test("dumpLater() with `repeat` writes again and again", () => {
   const { status, stderr } = watchdogChild(200, { repeat: true });

@@ -67,6 +67,12 @@ export function either(...skips: readonly Skip[]): Skip {
 /** The number of the system call getppid(). */
 export const getppid: number = arm64 ? 173 : 110;
 
+/**
+ * Options of a test of what the crash reporter needs another process for, which shares or copies
+ * the memory of this one: the stacks of other threads, and lines.
+ */
+export const needsHelpers: Skip = notEmulated("it starts no process without a signal at its end");
+
 /** Options of a test that filters system calls. */
 export const noFilters: Skip = notEmulated("it filters no system calls");
 

@@ -17,6 +17,7 @@ pub const Frame = machine.Frame;
 /// one with the same names as trampoline/x86_64_stage.zig.
 pub const crash_or_null: ?type = switch (builtin.cpu.arch) {
     .x86_64 => @import("frame/linux_x86_64_crash.zig"),
+    .aarch64 => @import("frame/linux_aarch64_crash.zig"),
     else => null,
 };
 pub const crash = crash_or_null orelse

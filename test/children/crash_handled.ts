@@ -1,5 +1,5 @@
 /** Exceptions that somebody takes beside a crash reporter, and then one that nobody takes. */
-import { readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import {
@@ -13,7 +13,8 @@ import {
   readMemory,
   throwException,
 } from "../../mod.ts";
-import { mending, openHooks, pageLength, pages } from "../hooks_support.ts";
+import { arm64 } from "../platform_support.ts";
+import { hooksPath, mending, openHooks, pageLength, pages } from "../hooks_support.ts";
 import {
   aboutToDie,
   type Cases,
@@ -34,6 +35,8 @@ interface Host {
 const { WebAssembly } = globalThis as unknown as Host;
 const directory = process.argv[3]!;
 const { symbols } = openFixture();
+/** An integer division by zero is no exception on arm64. */
+const divisionTraps = !arm64;
 
 function expectReports(count: number, what: string): void {
   const found = readdirSync(directory).filter((name) => name.endsWith(".json"));
@@ -44,7 +47,7 @@ function expectReports(count: number, what: string): void {
 async function handled(): Promise<void> {
   for (let round = 0; round < 100; round++) exceptionOf(() => symbols.fx_read(8n));
   expectReports(0, "guarded calls");
-  exceptionOf(() => symbols.fx_divide(1, 0));
+  if (divisionTraps) exceptionOf(() => symbols.fx_divide(1, 0));
   exceptionOf(() => symbols.fx_ud2());
   exceptionOf(() => symbols.fx_int3());
   expectReports(0, "other signals");
@@ -71,7 +74,8 @@ async function handled(): Promise<void> {
     symbols.fx_write(pages(1), 7n);
     if (hook.hook.hits !== 1) throw new Error("the hook was not asked");
   }
-  {
+  // The library of the hooks' tests is one of x86-64 alone.
+  if (existsSync(hooksPath)) {
     const address = pages(1);
     using hook = addHook({ range: { address, byteLength: pageLength } }, {
       action: "protect",
@@ -89,8 +93,8 @@ async function handled(): Promise<void> {
   {
     using _hook = addHook({ signals: ["SIGSEGV"] }, () => "next");
     exceptionOf(() => symbols.fx_read(8n));
-    using _throws = addHook({ signals: ["SIGFPE"] }, { action: "throw" });
-    exceptionOf(() => symbols.fx_divide(1, 0));
+    using _throws = addHook({ signals: ["SIGILL"] }, { action: "throw" });
+    exceptionOf(() => symbols.fx_ud2());
   }
   expectReports(0, "hooks that pass and throw");
   lostPages();

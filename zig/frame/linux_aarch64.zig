@@ -79,6 +79,9 @@ const magic_zt: u32 = 0x5a54_4e01;
 const magic_poe: u32 = 0x504f_4530;
 const magic_gcs: u32 = 0x4743_5300;
 
+/// Bytes of the record of the vectors that every CPU has.
+pub const vectors_size = @sizeOf(Vectors);
+
 const Vectors = extern struct {
     head: Record,
     fpsr: u32,

@@ -17,12 +17,11 @@ pub const call_length_max = signal_frame.call_length_max;
 pub const endsInCall = signal_frame.endsInCall;
 /// Whether a call leaves the return address on the stack; else it is in a register.
 pub const calls_push = dwarf.return_column == dwarf.instruction_pointer;
-/// Whether a breakpoint and a refused system call leave the instruction pointer behind them.
-pub const traps_leave_behind = true;
-/// What `Frame.legacyState` gives: the FXSAVE area.
-pub const legacy_size = 512;
+pub const breakpoints_pass = signal_frame.breakpoints_pass;
 /// The longest instruction.
 pub const instruction_max = 15;
+/// Of the FXSAVE area.
+pub const legacy_size = 512;
 
 pub fn dwarfRegisters(r: *const Registers) [dwarf.register_count]u64 {
     return .{

@@ -52,6 +52,28 @@ pub fn shadowStackEnabled() bool {
     return linux.errno(result) == .SUCCESS and status & 1 != 0;
 }
 
+/// What a minidump says about the processor: level, revision, and words that differ between
+/// architectures.
+pub const Processor = struct { level: u16, revision: u16, words: [6]u32 };
+
+/// Version 8 of the architecture; variant and revision; MIDR_EL1 and AT_HWCAP, as Breakpad's
+/// minidump_format.h (`MDCPUInformation.arm_cpu_info`) has them. The kernel answers reads of
+/// MIDR_EL1 where it says so.
+pub fn identify() Processor {
+    const hwcap_cpuid: u64 = 1 << 11;
+    const hwcap = auxiliary(at_hwcap);
+    var midr: u64 = 0;
+    if (hwcap & hwcap_cpuid != 0) midr = asm volatile ("mrs %[result], midr_el1"
+        : [result] "=r" (-> u64),
+    );
+    return .{
+        .level = 8,
+        .revision = @truncate((midr >> 20 & 0xf) << 8 | (midr & 0xf)),
+        .words = .{ @truncate(midr), @truncate(hwcap), 0, 0, 0, 0 },
+    };
+}
+
+const at_hwcap = 16;
 const at_hwcap2 = 26;
 
 /// A value that the kernel gave the process at its start; 0 when it cannot be read.

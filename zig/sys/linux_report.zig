@@ -1,9 +1,11 @@
 //! Raw system calls of Linux that crash reports need: files, clocks, timers, other threads.
 //!
-//! Layouts: Linux include/uapi/asm-generic/fcntl.h, include/uapi/linux/time_types.h,
-//! include/uapi/asm-generic/siginfo.h (`struct sigevent`), include/linux/dirent.h
-//! (`struct linux_dirent64`), include/uapi/linux/ptrace.h, include/uapi/asm-generic/poll.h.
+//! Layouts: Linux include/uapi/asm-generic/fcntl.h, arch/arm64/include/uapi/asm/fcntl.h,
+//! include/uapi/linux/time_types.h, include/uapi/asm-generic/siginfo.h (`struct sigevent`),
+//! include/linux/dirent.h (`struct linux_dirent64`), include/uapi/linux/ptrace.h,
+//! include/uapi/asm-generic/poll.h.
 
+const builtin = @import("builtin");
 const std = @import("std");
 const linux = std.os.linux;
 const assert = std.debug.assert;
@@ -18,7 +20,10 @@ pub const working_directory: i32 = -100;
 const open_write_new = 0o1 | 0o100 | 0o200; // O_WRONLY | O_CREAT | O_EXCL
 const open_write = 0o1 | 0o100 | 0o1000; // O_WRONLY | O_CREAT | O_TRUNC
 const close_on_exec = 0o2000000;
-const directory_only = 0o200000;
+const directory_only = switch (builtin.cpu.arch) {
+    .aarch64 => 0o40000,
+    else => 0o200000,
+};
 
 fn descriptorArgument(directory: i32) usize {
     return @bitCast(@as(i64, directory));

@@ -27,6 +27,7 @@ const common = @import("common.zig");
 const dispatch = @import("aarch64_dispatch.zig");
 const entry = @import("aarch64_entry.zig");
 const stack = @import("aarch64_stack.zig");
+const stage = @import("aarch64_stage.zig");
 
 pub const Slot = common.Slot;
 pub const ThreadLocal = common.ThreadLocal;
@@ -435,6 +436,8 @@ pub const probeCopy = common.probeCopy;
 pub const probeLoad = common.probeLoad;
 pub const probePages = common.probePages;
 pub const fixup = common.fixup;
+pub const runStage = stage.runStage;
+pub const abandonStage = stage.abandonStage;
 
 /// TPIDR_EL0 is the thread pointer under glibc and musl.
 pub inline fn threadPointer() u64 {

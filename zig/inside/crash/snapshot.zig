@@ -330,10 +330,13 @@ pub const Snapshot = struct {
         const Walker = walk.Walker;
         snapshot.frame_count =
             Walker.walk(&snapshot.map, &snapshot.registers, &snapshot.frames);
-        const trapped = snapshot.kind == .breakpoint or snapshot.kind == .policy;
-        if (trapped and snapshot.info.code > 0 and crash_frame.traps_leave_behind) {
-            snapshot.frames[0].exact = false;
-        }
+        // The instruction pointer is behind the instruction then.
+        const passed = switch (snapshot.kind) {
+            .breakpoint => crash_frame.breakpoints_pass,
+            .policy => true,
+            else => false,
+        };
+        if (passed and snapshot.info.code > 0) snapshot.frames[0].exact = false;
     }
 
     pub fn nameFrames(snapshot: *Snapshot) void {

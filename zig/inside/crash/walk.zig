@@ -44,6 +44,10 @@ pub const Walker = struct {
     into: []Frame,
     count: usize = 0,
     scans: usize = 0,
+    /// Whether the registers are those of a thread at the instruction itself, and not of a caller.
+    live: bool = true,
+    /// Whether the stack pointer is the caller's own, and not only a place below its frame.
+    at_frame: bool = true,
 
     /// Fills `into`, innermost first: how many frames.
     pub noinline fn walk(map: *const Map, registers: *const frame.Registers, into: []Frame) usize {
@@ -56,16 +60,20 @@ pub const Walker = struct {
             into[walker.count] = .{ .address = at, .trust = step.trust, .exact = step.exact };
             walker.count += 1;
             const before = walker.stackPointer();
+            walker.live = step.exact;
             step = walker.next(if (step.exact) at else at -% 1) orelse break;
             const moved = walker.stackPointer() > before;
-            // A signal's frame may lead to another stack; all other ways lead up.
-            if (!moved and !step.exact and walker.count > 1) break;
+            // A signal's frame may lead to another stack; all other ways lead up, but for one out
+            // of a function that called none, which may have no frame where calls push nothing.
+            const may_stay = walker.count == 1 or (walker.live and !frame.calls_push);
+            if (!moved and !step.exact and !may_stay) break;
         }
         return walker.count;
     }
 
     fn begin(walker: *Walker, registers: *const frame.Registers) void {
         for (&walker.registers, frame.dwarfRegisters(registers)) |*to, from| to.* = from;
+        walker.at_frame = true;
     }
 
     fn stackPointer(walker: *const Walker) u64 {
@@ -103,6 +111,7 @@ pub const Walker = struct {
 
     fn apply(walker: *Walker, row: *const cfi.Row) bool {
         if (row.register >= walker.registers.len) return false;
+        if (row.register == dwarf.stack_pointer and !walker.at_frame) return false;
         const base = walker.registers[@intCast(row.register)] orelse return false;
         const end = base +% @as(u64, @bitCast(row.offset));
         var caller = walker.registers;
@@ -118,20 +127,24 @@ pub const Walker = struct {
             },
         };
         caller[dwarf.stack_pointer] = end;
-        // Nobody called the outermost function.
-        if (row.rules[dwarf.return_column] == .undefined) caller[dwarf.instruction_pointer] = 0;
-        if (row.rules[dwarf.return_column] == .same) {
-            if (frame.calls_push) return false;
-            if (caller[dwarf.return_column] == walker.registers[dwarf.instruction_pointer]) {
-                return false;
-            }
-        }
-        if (!frame.calls_push) {
-            const word = caller[dwarf.return_column] orelse return false;
-            caller[dwarf.instruction_pointer] = frame.codeAddress(word);
-        }
+        caller[dwarf.instruction_pointer] = walker.returnAddress(row, &caller) orelse return false;
         walker.registers = caller;
+        walker.at_frame = true;
         return true;
+    }
+
+    /// Where the frame that `row` describes returns to: 0 when nobody called it.
+    fn returnAddress(
+        walker: *const Walker,
+        row: *const cfi.Row,
+        caller: *const cfi.Registers,
+    ) ?u64 {
+        const rule = row.rules[dwarf.return_column];
+        if (rule == .undefined) return 0;
+        if (frame.calls_push) return if (rule == .same) null else caller[dwarf.return_column];
+        // Whoever called somebody has kept the address elsewhere: it is not in the register now.
+        if (rule == .same and !walker.live) return null;
+        return frame.codeAddress(caller[dwarf.return_column] orelse return null);
     }
 
     /// After a call to where no code is, the return address is on top of the stack, or in its
@@ -176,12 +189,14 @@ pub const Walker = struct {
         return false;
     }
 
-    /// Without call frame information nobody knows what became of the other registers.
+    /// Without call frame information nobody knows what became of the other registers. Where calls
+    /// push nothing, what a function keeps of its caller is not at the upper end of its frame.
     fn forgetAllBut(walker: *Walker, frame_pointer: ?u64, stack_pointer: u64, ip: u64) void {
         walker.registers = @splat(null);
         walker.registers[dwarf.frame_pointer] = frame_pointer;
         walker.registers[dwarf.stack_pointer] = stack_pointer;
         walker.registers[dwarf.instruction_pointer] = ip;
+        walker.at_frame = frame.calls_push;
     }
 
     /// Whether `address` is where a call returns to.
