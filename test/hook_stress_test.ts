@@ -3,12 +3,11 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 
 import { assertNoGrowth, childResult, type Growth } from "./child_process.ts";
-import { emulated, notEmulated } from "./platform_support.ts";
+import { emulated, sharedMappings } from "./platform_support.ts";
 
 const rounds = emulated ? 4000 : 100_000;
 /** An emulator keeps what it translated, for some thousand rounds more and more. */
 const bounds = emulated ? { residentMibMax: 64 } : {};
-const threads = notEmulated("its list leaves out memory beside what another thread is mapping");
 
 for (const where of ["main", "worker"] as const) {
   test(`a JavaScript hook mends, or throws, ${rounds} times in ${where}`, async () => {
@@ -26,7 +25,7 @@ interface Threads {
   readonly added: number;
 }
 
-test("H44 hooks come and go while four Workers run theirs", threads, async () => {
+test("H44 hooks come and go while four Workers run theirs", sharedMappings, async () => {
   const result = await childResult<Threads>("hook_threads", ["4", "2000"], { timeoutMs: 120_000 });
   assert.deepEqual(result.results, [2000, 2000, 2000, 2000]);
   assert.ok(result.added > 100, String(result.added));
@@ -42,7 +41,7 @@ test("Workers may be terminated in the middle of a hook", async () => {
   assert.deepEqual(result.results, ["started", "started"]);
 });
 
-test("Workers may be terminated while they fault, mend and throw", threads, async () => {
+test("Workers may be terminated while they fault, mend and throw", sharedMappings, async () => {
   const args = ["4", "3000", "terminate"];
   const result = await childResult<Threads>("hook_threads", args, { timeoutMs: 120_000 });
   assert.deepEqual(result.results, ["started", "started", "started", "started"]);

@@ -22,7 +22,14 @@ import {
   writeMemory,
 } from "../mod.ts";
 import { nativePath } from "../lib/native.ts";
-import { arm64, emulated, notEmulated, runtimePath, timeFactor } from "./platform_support.ts";
+import {
+  arm64,
+  emulated,
+  notEmulated,
+  runtimePath,
+  sharedMappings,
+  timeFactor,
+} from "./platform_support.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const fixturePath = `${process.env["FAULTLINE_BUILD"] ?? `${root}/.build/out`}/fixture/fixture.so`;
@@ -454,7 +461,7 @@ async function runWorker(workerData: Readonly<Record<string, unknown>>): Promise
 }
 
 describe("the memory functions", () => {
-  test("work in Workers, several at a time", async () => {
+  test("work in Workers, several at a time", sharedMappings, async () => {
     for (let round = 0; round < 3; round++) {
       const workers = Array.from({ length: 3 }, () => runWorker({ name: "everything" }));
       for (let i = 0; i < 1000; i++) exceptionOf(() => readMemory(0n, new Uint8Array(8)));

@@ -76,5 +76,10 @@ export const needsHelpers: Skip = notEmulated("it starts no process without a si
 /** Options of a test that filters system calls. */
 export const noFilters: Skip = notEmulated("it filters no system calls");
 
+/** Options of a test where several threads ask for the list of mappings. */
+export const sharedMappings: Skip = notEmulated(
+  "its list leaves out memory beside what another thread is mapping",
+);
+
 /** Options of a test that maps more than there is memory for. */
 export const hugeMappings: Skip = notEmulated("it takes memory for each page that is mapped");
