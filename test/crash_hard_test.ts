@@ -52,7 +52,9 @@ const redirections = {
 };
 
 for (const [what, shell] of Object.entries(redirections)) {
-  test(`installCrashReporter() writes files when standard error ${what}`, () => {
+  // The emulator waits for ever to say there which signal it dies of.
+  const skip = shell === "2>&3" ? notEmulated("it writes there itself") : { skip: false };
+  test(`installCrashReporter() writes files when standard error ${what}`, skip, () => {
     const directory = freshDirectory();
     const fifo = join(directory, "fifo");
     const filled = `mkfifo ${fifo}; exec 3<>${fifo}; head -c 65536 /dev/zero >&3;`;

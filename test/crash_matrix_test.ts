@@ -116,7 +116,8 @@ for (const where of places) {
       assert.ok(report.threads.length > 0);
       if (hasHelpers) {
         assert.equal(report.threadsSkipped, null);
-        assert.ok(report.threads.every(({ backtrace }) => backtrace.length > 0));
+        // One that ends meanwhile, or that the kernel does not stop in time, has none.
+        assert.ok(report.threads.some(({ backtrace }) => backtrace.length > 0));
       } else assert.match(report.threadsSkipped ?? "", /refused to start the process/);
       const frame = report.backtrace.find((one) => one.symbol === shown);
       assert.deepEqual(

@@ -13,12 +13,17 @@ import { childArgs } from "./support.ts";
 /** The kernel's list of this process's threads: names by id. */
 function tasks(): ReadonlyMap<number, string> {
   const folder = "/proc/self/task";
-  return new Map(
-    readdirSync(folder).map((id) => {
-      const name = readFileSync(join(folder, id, "comm"), "utf8").trimEnd();
-      return [Number(id), name];
-    }),
-  );
+  const names = new Map<number, string>();
+  for (const id of readdirSync(folder)) {
+    try {
+      names.set(Number(id), readFileSync(join(folder, id, "comm"), "utf8").trimEnd());
+    } catch (error) {
+      // The thread ended meanwhile.
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "ENOENT" && code !== "ESRCH") throw error;
+    }
+  }
+  return names;
 }
 
 test(

@@ -73,14 +73,19 @@ function addRepository(folder, platform, fixtures) {
   cpSync(join(root, "lib"), join(into, "lib"), { recursive: true, filter: kept });
   cpSync(join(root, "test"), join(into, "test"), {
     recursive: true,
-    filter: (path) => !/\.(?:c|cpp|zig|mjs)$/.test(path),
+    // Of one source, tests read which line faults.
+    filter: (path) => path.endsWith("/crash_fixture.c") || !/\.(?:c|cpp|zig|mjs)$/.test(path),
   });
   cpSync(join(fixtures, "fixture"), join(into, "out", "fixture"), { recursive: true });
 }
 
 /** Lines of a guest's shell that run test files under Bun and Deno. */
 function testCommands(files, env) {
-  const own = { FAULTLINE_BUILD: `${guestRoot}/out`, FAULTLINE_TIME_FACTOR: timeFactor };
+  const own = {
+    FAULTLINE_BUILD: `${guestRoot}/out`,
+    FAULTLINE_COMPILED: `${guestRoot}/out`,
+    FAULTLINE_TIME_FACTOR: timeFactor,
+  };
   const variables = Object.entries({ ...env, ...own })
     .map(([name, value]) => `export ${name}=${value}`);
   const limitMs = guestFileSeconds * 1000;
@@ -229,7 +234,25 @@ const shortSuite = [
   "stack_overflow_test.ts",
   "callback_test.ts",
   "tls_test.ts",
+  "dump_test.ts",
+  "crash_matrix_test.ts",
 ];
+
+/** Compiles what tests of the crash reporter start, as test/crash_support.ts does. */
+async function addCrashFixture(folder) {
+  const into = join(folder, guestRoot, "out");
+  const own = ["-target", "aarch64-linux-gnu.2.17", "-fno-sanitize=undefined", "-Wno-everything"];
+  const library = ["-shared", "-fPIC", "-fomit-frame-pointer", "-fno-optimize-sibling-calls"];
+  const outputs = [
+    ["crash_fixture.so", "crash_fixture.c", ...library, "-lpthread", "-Wl,--build-id=sha1"],
+    ["crash_program", "crash_program.c", "-ldl"],
+  ];
+  for (const [name, source, ...flags] of outputs) {
+    const inputs = ["-g", "-O1", ...flags, "-o", join(into, name), join(root, "test", source)];
+    const result = await run([...zig(), "cc", ...own, ...inputs], { env: zigEnvironment });
+    if (!result.ok) throw new Error(`zig cc test/${source}: ${result.stderr}`);
+  }
+}
 
 /** A part of the suite on a real arm64 kernel. */
 export async function runArm64Kernel(report, { files: parts, deadline }) {
@@ -246,6 +269,7 @@ export async function runArm64Kernel(report, { files: parts, deadline }) {
   copyProgram(join(denoPackage, "deno"), join(folder, "bin", "deno"));
   addGlibc(folder, sysroot);
   addRepository(folder, "linux-arm64", fixtures);
+  await addCrashFixture(folder);
   const result = await boot({
     emulator,
     // Pointer authentication by the cipher that Arm proposes would take most of the time.
