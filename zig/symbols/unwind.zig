@@ -59,6 +59,9 @@ const Unwinder = struct {
     guard: u64,
     into: []Entry,
     count: usize = 0,
+    /// Whether the stack pointer is the caller's. Where calls push nothing, what a function keeps of
+    /// its caller is not at the upper end of its frame, and a frame pointer does not tell the end.
+    knows_stack: bool = true,
 
     /// A word of the copied stack.
     fn load(unwinder: *const Unwinder, address: u64) ?u64 {
@@ -130,6 +133,9 @@ const Unwinder = struct {
             .none => error.Malformed,
             .register => |rule| value: {
                 if (rule.number >= cfi.register_count) return error.Malformed;
+                if (rule.number == cfi.stack_pointer and !unwinder.knows_stack) {
+                    return error.Malformed;
+                }
                 const base = unwinder.registers[@intCast(rule.number)];
                 break :value base +% @as(u64, @bitCast(rule.offset));
             },
@@ -175,6 +181,7 @@ const Unwinder = struct {
             caller[cfi.instruction_pointer] = address;
         }
         unwinder.registers = caller;
+        unwinder.knows_stack = true;
     }
 
     fn read(unwinder: *const Unwinder, address: u64) Error!u64 {
@@ -203,6 +210,7 @@ const Unwinder = struct {
         if (!followsCall(caller)) return false;
         unwinder.registers[cfi.frame_pointer] = unwinder.load(pointer) orelse return false;
         unwinder.registers[cfi.stack_pointer] = pointer +% 16;
+        unwinder.knows_stack = calls_push;
         unwinder.registers[cfi.instruction_pointer] = caller;
         return true;
     }
