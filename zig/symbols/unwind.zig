@@ -59,8 +59,8 @@ const Unwinder = struct {
     guard: u64,
     into: []Entry,
     count: usize = 0,
-    /// Whether the stack pointer is the caller's. Where calls push nothing, what a function keeps of
-    /// its caller is not at the upper end of its frame, and a frame pointer does not tell the end.
+    /// Whether the stack pointer is the caller's. Where calls push nothing, a function keeps what
+    /// is its caller's not at the upper end of its frame: a frame pointer does not tell the end.
     knows_stack: bool = true,
 
     /// A word of the copied stack.
