@@ -13,6 +13,7 @@ import {
   readReport,
   reportFiles,
 } from "./crash_support.ts";
+import { muslHasNoUnwindTables, notOnMusl } from "./musl_support.ts";
 import {
   arm64,
   either,
@@ -36,7 +37,11 @@ const codes = {
 } as const;
 
 /** Exceptions that are none everywhere. */
-const skips: Readonly<Record<string, Skip>> = { cf_fpe: needsDivision, cf_sys: noFilters };
+const skips: Readonly<Record<string, Skip>> = {
+  cf_fpe: needsDivision,
+  cf_sys: either(noFilters, notOnMusl(muslHasNoUnwindTables)),
+  cf_abort: notOnMusl(muslHasNoUnwindTables),
+};
 
 /** By function: the signal, its code, the exception's type, and the function that faults. */
 const faults = {

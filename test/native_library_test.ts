@@ -19,6 +19,7 @@ import { abiHash, version } from "../lib/abi.ts";
 import { nativePath, runtime } from "../lib/native.ts";
 import { checkLibraryPath, identityOf } from "../lib/native_library.ts";
 import { platforms } from "../lib/platforms.ts";
+import { missingFile, shortFile } from "./musl_support.ts";
 import { childArgs, fixtureFile, runtimeName } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faultline-library-"));
@@ -113,7 +114,7 @@ test("the symbols library is taken from next to the named one, where it is there
 
 test("a named file that is missing is listed with the loader's reason, and no other taken", () => {
   const path = join(folder, "missing.so");
-  const missing = "cannot open shared object file: No such file or directory";
+  const missing = missingFile(path);
   const variable = `  ${path} (environment variable FAULTLINE_LIBRARY): ${missing}`;
   assertRefused(ask({ variable: path }), [variable, remedy]);
   assertRefused(ask({ option: path }), [`  ${path} (option libraryPath): ${missing}`, remedy]);
@@ -122,7 +123,7 @@ test("a named file that is missing is listed with the loader's reason, and no ot
 test("a named file that is no library is listed with the loader's reason", () => {
   const path = join(folder, "text.so");
   writeFileSync(path, "This is no library.");
-  const shown = `  ${path} (environment variable FAULTLINE_LIBRARY): file too short`;
+  const shown = `  ${path} (environment variable FAULTLINE_LIBRARY): ${shortFile(path)}`;
   assertRefused(ask({ variable: path }), [shown, remedy]);
 });
 
@@ -192,7 +193,8 @@ test("a package without its library says so, and how to mend it", () => {
   const result = spawnSync(process.execPath, childArgs(program), { encoding: "utf8" });
   assert.notEqual(result.status, 0);
   const path = join(copy, "lib", "native", runtime().platform, "faultline.so");
-  assert.ok(result.stderr.includes(`${path} (file of the package): cannot open`), result.stderr);
+  const reason = `${path} (file of the package): ${missingFile(path)}`;
+  assert.ok(result.stderr.includes(reason), result.stderr);
   assert.match(result.stderr, /Install the package again, with all of its files, or name one by/);
 });
 

@@ -7,6 +7,7 @@ import { gunzipSync } from "node:zlib";
 import { compiledFile } from "./compile_support.ts";
 import { needsPython, parseMinidump } from "./reader_support.ts";
 import { type Received, runProgram, startCollector } from "./spool_support.ts";
+import { isMusl } from "./musl_support.ts";
 import { runtimeName } from "./support.ts";
 
 const name = `@sentry/${runtimeName()}`;
@@ -59,7 +60,10 @@ test(`${name} sends the exception, and its minidump as an attachment`, needs, as
   const { exception, fingerprint, contexts } = JSON.parse(event.payload.toString());
   assert.equal(exception.values[0].type, "HardwareException");
   assert.match(exception.values[0].value, /^strlen\(\) of libc\.so\.6 read address 0x10/);
-  assert.match(fingerprint[0], /^access-violation libc\.so\.6!/);
+  assert.match(
+    fingerprint[0],
+    isMusl ? /^access-violation ld-musl-.*!/ : /^access-violation libc\.so\.6!/,
+  );
   assert.equal(contexts.fault.code, "SEGV_MAPERR");
   const attachment = items.find(({ header }) => header.type === "attachment")!;
   assert.equal(attachment.header.attachment_type, "event.minidump");
