@@ -26,7 +26,15 @@ await main(async () => {
     throw new SetupError('Cannot run the benchmarks before "npm test" has built the fixture');
   }
   let failed = 0;
-  const files = ["call_cost", "fault_cost", "hook_cost", "memory", "track_cost", "import_cost"];
+  const files = [
+    "call_cost",
+    "fault_cost",
+    "hook_cost",
+    "memory",
+    "track_cost",
+    "crash_cost",
+    "import_cost",
+  ];
   for (const name of files) {
     const file = `${name}.ts`;
     const path = join(root, "bench", file);
