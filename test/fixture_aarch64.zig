@@ -223,7 +223,7 @@ comptime {
         \\FX_FUNCTION fx_callback_and_read
         \\  stp x29, x30, [sp, #-32]!
         \\  mov x29, sp
-        \\  str x2, [sp, #16]
+        \\  stp x2, xzr, [sp, #16]
         \\  mov x9, x0
         \\  mov w0, w1
         \\  blr x9

@@ -43,7 +43,8 @@ pub fn write(
         .mask_changed = frame.signal_mask != thread.signal_mask,
         .raised = details.raised,
     };
-    exception.access = if (synchronous) frame.access(&trampoline.probeLoad) else .unknown;
+    const is_access = synchronous and signals.isAccess(signal);
+    exception.access = if (is_access) frame.access(&trampoline.probeLoad) else .unknown;
     exception.slot = details.slot;
     exception.process_id = thread.process_id;
     exception.thread_id = thread.thread_id;

@@ -52,6 +52,12 @@ pub fn passed(signal: u32) bool {
     return (signal == sys.sigtrap and frame.breakpoints_pass) or signal == sys.sigsys;
 }
 
+/// Whether it is about an access to memory. The kernel leaves what it said of an earlier access in
+/// the frame of a breakpoint on arm64.
+pub fn isAccess(signal: u32) bool {
+    return signal == sys.sigsegv or signal == sys.sigbus;
+}
+
 /// Whether `si_addr` says anything. With SI_KERNEL the kernel reports no address (a general
 /// protection fault, int3); an alignment fault of x86-64 has none either, though its code would.
 pub fn hasAddress(signal: u32, code: i32) bool {
