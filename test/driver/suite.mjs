@@ -15,7 +15,7 @@ const width = 2;
 
 /**
  * What runs test files: `name` as it is printed, `runtime` ("bun" or "deno"), `command` that starts
- * it, and optionally `env`, `timeoutMs` of a file, and `skips`, reasons by the name of a file.
+ * it, and optionally `env`, `timeoutMs` of a file, and `skipOf`, why a file of that name is left out.
  */
 export function nativeRunners(tools) {
   return [
@@ -55,7 +55,7 @@ export function reportFile(report, name, junit, { ok, reason, output, elapsedMs 
 async function runFile(report, runner, file, deadline) {
   const name = `${file} under ${runner.name}`;
   const leftMs = deadline - Date.now();
-  const skip = leftMs <= 0 ? "the time of this run is used up" : runner.skips?.[basename(file)];
+  const skip = leftMs <= 0 ? "the time of this run is used up" : runner.skipOf?.(basename(file));
   if (skip !== undefined) return report.skip(name, skip);
 
   const folder = join(buildFolder, "junit");
