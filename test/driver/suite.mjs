@@ -15,7 +15,8 @@ const width = 2;
 
 /**
  * What runs test files: `name` as it is printed, `runtime` ("bun" or "deno"), `command` that starts
- * it, and optionally `env`, `timeoutMs` of a file, and `skipOf`, why a file of that name is left out.
+ * it, and optionally `env`, `timeoutMs` of a file, and `skipOf`, why a file of that name does not
+ * run.
  */
 export function nativeRunners(tools) {
   return [
