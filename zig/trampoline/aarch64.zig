@@ -77,6 +77,33 @@ pub const enter =
     \\  cbz x17, 3f
 ;
 
+/// The end of a body, with the callee's results kept: gives back the frame, and what `enter` jumps
+/// to where the thread's words have no offset yet, which goes on at the body's label 1.
+pub const leave =
+    \\  ldr x30, [sp, #184]
+    \\  add sp, sp, #192
+    \\  .cfi_remember_state
+    \\  .cfi_def_cfa_offset 0
+    \\  .cfi_restore x19
+    \\  .cfi_restore x20
+    \\  .cfi_restore x21
+    \\  .cfi_restore x22
+    \\  .cfi_restore x23
+    \\  .cfi_restore x24
+    \\  .cfi_restore x25
+    \\  .cfi_restore x26
+    \\  .cfi_restore x27
+    \\  .cfi_restore x28
+    \\  .cfi_restore x29
+    \\  .cfi_restore x30
+    \\  ret
+    \\  .cfi_restore_state
+    \\3:
+    \\  bl fl_offset_keeping_arguments
+    \\  b 1b
+    \\  .cfi_endproc
+;
+
 /// The unwinder's view of a whole recovery frame at sp.
 pub const describe_frame =
     \\  .cfi_def_cfa sp, 192
@@ -216,28 +243,7 @@ comptime {
         \\  str d0, [x9, #16]
         \\2:
         \\  ldp x19, x20, [sp, #32]
-        \\  ldr x30, [sp, #184]
-        \\  add sp, sp, #192
-        \\  .cfi_remember_state
-        \\  .cfi_def_cfa_offset 0
-        \\  .cfi_restore x19
-        \\  .cfi_restore x20
-        \\  .cfi_restore x21
-        \\  .cfi_restore x22
-        \\  .cfi_restore x23
-        \\  .cfi_restore x24
-        \\  .cfi_restore x25
-        \\  .cfi_restore x26
-        \\  .cfi_restore x27
-        \\  .cfi_restore x28
-        \\  .cfi_restore x29
-        \\  .cfi_restore x30
-        \\  ret
-        \\  .cfi_restore_state
-        \\3:
-        \\  bl fl_offset_keeping_arguments
-        \\  b 1b
-        \\  .cfi_endproc
+    ++ "\n" ++ leave ++ "\n" ++
         \\.size fl_body, . - fl_body
     );
 }

@@ -78,28 +78,7 @@ comptime {
         \\5:
         \\  ldp x19, x20, [sp, #32]
         \\  ldr x21, [sp, #48]
-        \\  ldr x30, [sp, #184]
-        \\  add sp, sp, #192
-        \\  .cfi_remember_state
-        \\  .cfi_def_cfa_offset 0
-        \\  .cfi_restore x19
-        \\  .cfi_restore x20
-        \\  .cfi_restore x21
-        \\  .cfi_restore x22
-        \\  .cfi_restore x23
-        \\  .cfi_restore x24
-        \\  .cfi_restore x25
-        \\  .cfi_restore x26
-        \\  .cfi_restore x27
-        \\  .cfi_restore x28
-        \\  .cfi_restore x29
-        \\  .cfi_restore x30
-        \\  ret
-        \\  .cfi_restore_state
-        \\3:
-        \\  bl fl_offset_keeping_arguments
-        \\  b 1b
-        \\  .cfi_endproc
+    ++ "\n" ++ aarch64.leave ++ "\n" ++
         \\.size fl_stack_body, . - fl_stack_body
     );
 }
