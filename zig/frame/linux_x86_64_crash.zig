@@ -169,7 +169,7 @@ pub const shown = [_][]const u8{
     "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "eflags",
 };
 
-/// Whether no user process can have memory at `address`.
+/// Whether the processor takes `address` at all: its upper bits are equal.
 pub fn isCanonical(address: u64) bool {
     const high = address >> 47;
     return high == 0 or high == 0x1ffff;
